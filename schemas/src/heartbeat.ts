@@ -1,0 +1,28 @@
+import { z } from "zod";
+import { UnixMs } from "./unix-ms.ts";
+
+export const AgentState = z.enum(["registering", "online", "degraded", "offline", "retired", "quarantined"]);
+export type AgentState = z.infer<typeof AgentState>;
+
+/** produced = delivered + spooled + dropped, in records, always; `dropped` by reason. Counted since the spool was made. */
+export const Ledger = z.strictObject({
+  produced: z.int().min(0),
+  delivered: z.int().min(0),
+  spooled: z.int().min(0),
+  dropped: z.record(z.string().max(64), z.int().min(0)),
+});
+export type Ledger = z.infer<typeof Ledger>;
+
+/** The value on `agent.heartbeats`, keyed by host. */
+export const Heartbeat = z.strictObject({
+  host: z.string().min(1).max(255),
+  agent_version: z.string().max(64),
+  state: AgentState,
+  /** Why the agent is degraded, one line each. */
+  problems: z.array(z.string().max(500)).max(20),
+  at_unix_ms: UnixMs,
+  started_at_unix_ms: UnixMs,
+  ledger: Ledger,
+  spool_bytes: z.int().min(0),
+});
+export type Heartbeat = z.infer<typeof Heartbeat>;

@@ -1,0 +1,45 @@
+/** How long a topic keeps its messages. Compacted topics keep the newest value of each key, and tombstones for a day. */
+export type Retention =
+  | { readonly kind: "delete"; readonly ms: number; readonly bytesPerPartition: number }
+  | { readonly kind: "compact" };
+
+export interface Topic {
+  readonly name: string;
+  /** What the key is; messages of one key keep their order. */
+  readonly key: string;
+  /** The default; a fleet sets more for the telemetry topics. Journals have one partition: one engine owns all of it (ADR 0004). */
+  readonly partitions: number;
+  readonly retention: Retention;
+  readonly value: string;
+}
+
+const MIB = 1_048_576;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+const telemetry: Retention = { kind: "delete", ms: 2 * DAY_MS, bytesPerPartition: 512 * MIB };
+const events: Retention = { kind: "delete", ms: 7 * DAY_MS, bytesPerPartition: 64 * MIB };
+const compacted: Retention = { kind: "compact" };
+
+export const TOPICS = {
+  "telemetry.logs": { key: "host", partitions: 2, retention: telemetry, value: "batch of logs" },
+  "telemetry.metrics": {
+    key: "host",
+    partitions: 2,
+    retention: telemetry,
+    value: "batch of metric_series or metric_samples",
+  },
+  "detect.findings": { key: "host", partitions: 1, retention: events, value: "Finding" },
+  "incidents.journal": { key: "incident_id", partitions: 1, retention: compacted, value: "IncidentRecord" },
+  "remediation.journal": { key: "run_id", partitions: 1, retention: compacted, value: "RemediationRecord" },
+  "agent.commands": { key: "host", partitions: 1, retention: events, value: "SignedCommand" },
+  "agent.results": { key: "host", partitions: 1, retention: events, value: "CommandResult" },
+  "agent.heartbeats": { key: "host", partitions: 1, retention: compacted, value: "Heartbeat" },
+  "notify.outbox": { key: "delivery_id", partitions: 1, retention: compacted, value: "Notification" },
+  "telemetry.logs.dlq": { key: "host", partitions: 1, retention: events, value: "the refused value" },
+  "telemetry.metrics.dlq": { key: "host", partitions: 1, retention: events, value: "the refused value" },
+} as const satisfies Record<string, Omit<Topic, "name">>;
+
+export type TopicName = keyof typeof TOPICS;
+
+export const topics = (): readonly Topic[] => Object.entries(TOPICS).map(([name, topic]) => ({ name, ...topic }));
