@@ -1,14 +1,15 @@
 /**
- * The bus: a durable, partitioned log. Two makes stand in app/src/bus (Apache Kafka through kafkajs; node:sqlite, embedded),
- * and one contract suite runs on both (test/contract/bus.test.ts). Folders that need the bus take these types and nothing more.
+ * The bus: a durable, partitioned log. Two makes stand in app/src (kafka/: Apache Kafka through kafkajs; embedded/bus/: node:sqlite),
+ * and one contract suite runs on both (test/contract/bus.ts). Folders that need the bus take these types and nothing more.
  */
 
 export interface OutgoingMessage {
   readonly topic: string;
   /** Decides the partition (murmur2, as Kafka's default partitioner) and, on compacted topics, what supersedes what. */
   readonly key: string;
-  /** null is a tombstone on a compacted topic. At most MESSAGE_BYTES_MAX. */
+  /** null is a tombstone on a compacted topic. At most MESSAGE_BYTES_MAX. The bytes must stay as they are until publish resolves. */
   readonly value: Uint8Array | null;
+  /** Together with the key at most KEY_AND_HEADERS_BYTES_MAX. */
   readonly headers?: Readonly<Record<string, string>>;
   /** Overrides the key's choice. */
   readonly partition?: number;
@@ -26,29 +27,35 @@ export interface BusMessage {
   readonly timestampUnixMs: number;
 }
 
-/** `metadata` is a note of at most 4 KiB that the group keeps beside its offset. */
+/** `metadata` is a note of at most METADATA_BYTES_MAX that the group keeps beside its offset. */
 export interface CommittedOffset {
   readonly offset: number;
   readonly metadata: string;
 }
 
-/** A partition that this member owns until `signal` aborts. */
+/**
+ * A partition that this member owns. `signal` aborts when it must be given back: start nothing new, bring to an end what runs.
+ * A commit is still taken until `close` has resolved (within HAND_OVER_MS_MAX, when another member waits for the partition).
+ */
 export interface AssignedPartition {
   readonly topic: string;
   readonly partition: number;
-  /** Where the group stands: the offset of the next message to read. null when it has never committed, or what it committed has expired. */
+  /**
+   * Where the group stands: the offset of the next message to read. null when it has never committed, or what it committed has
+   * expired. It may be below `earliestOffset`, when retention was faster than the group.
+   */
   readonly committed: CommittedOffset | null;
   readonly earliestOffset: number;
   /** The offset that the next message will get; everything below it is there to be read. */
   readonly endOffset: number;
   readonly signal: AbortSignal;
-  /** Durable when it resolves. Rejects with `not_owner` once the partition belongs to another member. */
+  /** Durable when it resolves. Rejects with `not_owner` once the partition is given back. Moving back is allowed. */
   commit(offset: number, metadata?: string): Promise<void>;
 }
 
 /** What a member does with one partition. Calls never overlap. */
 export interface PartitionHandler {
-  /** Where to begin: a valid offset between earliest and end, usually `committed`. Below earliest it is moved up. */
+  /** Where to begin, usually `committed`. Below earliest it is moved up, above end it is moved down. */
   readonly startOffset: number;
   /** Messages in order, at least one. When it rejects, the same messages come again after a back-off. `endOffset` as above, at the time of the read. */
   receive(messages: readonly BusMessage[], endOffset: number): Promise<void>;
@@ -65,7 +72,7 @@ export interface ConsumeOptions {
   /** Wait up to maxWaitMs for minBytes to gather. */
   readonly minBytes?: number;
   readonly maxWaitMs?: number;
-  /** Called for each partition that this member is given, before its first message. */
+  /** Called for each partition that this member is given, empty or not, before its first message. Called again when it rejects. */
   open(partition: AssignedPartition): Promise<PartitionHandler>;
   /** Failures that are retried: for the log and for health. */
   onError?(error: Error, at: { topic: string; partition: number } | null): void;
@@ -77,15 +84,25 @@ export interface Consumer {
 }
 
 export interface Bus {
-  /** Resolves when every message is durable; rejects as a whole. A caller that publishes again after an error may double a message. */
+  /**
+   * Resolves when every message is durable. After a rejection some of them may be there none the less, so a caller that publishes
+   * again may double a message. Messages of one key keep the order of the calls, awaited or not.
+   */
   publish(messages: readonly OutgoingMessage[]): Promise<void>;
   consume(options: ConsumeOptions): Promise<Consumer>;
-  /** What a group has yet to read, in messages by topic and partition. */
+  /** How many offsets lie between what a group has committed (or the beginning) and the end, by partition. Compaction's gaps count. */
   lag(group: string, topic: string): Promise<readonly number[]>;
   stop(): Promise<void>;
 }
 
 export const MESSAGE_BYTES_MAX = 524_288;
+export const KEY_AND_HEADERS_BYTES_MAX = 16_384;
+/** Kafka's own default (offset.metadata.max.bytes). */
+export const METADATA_BYTES_MAX = 4_096;
+/** What one publish may carry in all. */
+export const PUBLISH_BYTES_MAX = 67_108_864;
+/** How long a member that has lost a partition may take to bring its handler to an end. */
+export const HAND_OVER_MS_MAX = 20_000;
 
 /** Boundary failures of the bus. `retryable` says whether the same call may succeed later. */
 export class BusError extends Error {

@@ -31,6 +31,8 @@ export const INCIDENT_RUNS_MAX = 20;
 export const Incident = z.strictObject({
   incident_id: z.string().min(1).max(64),
   state: IncidentState,
+  /** When this state was entered. */
+  state_since_unix_ms: UnixMs,
   severity: Severity,
   title: z.string().min(1).max(300),
   entity: Entity,

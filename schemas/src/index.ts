@@ -1,3 +1,10 @@
+export { type Batch, type BatchOf, decodeBatch } from "./batch/batch.ts";
+export { BatchBuilder } from "./batch/batch-builder.ts";
+export { BATCH_ERROR_CODES, BatchError, type BatchErrorCode } from "./batch/batch-error.ts";
+export { BatchHeader, decodeHeader } from "./batch/batch-header.ts";
+export { BATCH_FLUSH_BYTES, BLOCK_BYTES_MAX, MAP_ENTRIES_MAX, STRING_BYTES_MAX } from "./batch/batch-limits.ts";
+export type { MapColumn, StringColumn } from "./batch/native-block-reader.ts";
+export type { ColumnName, TelemetryRow } from "./batch/telemetry-row.ts";
 export {
   type AssignedPartition,
   type Bus,
@@ -6,9 +13,13 @@ export {
   type CommittedOffset,
   type ConsumeOptions,
   type Consumer,
+  HAND_OVER_MS_MAX,
+  KEY_AND_HEADERS_BYTES_MAX,
   MESSAGE_BYTES_MAX,
+  METADATA_BYTES_MAX,
   type OutgoingMessage,
   type PartitionHandler,
+  PUBLISH_BYTES_MAX,
 } from "./bus.ts";
 export { canonicalJson } from "./canonical-json.ts";
 export { Command, CommandResult, InvocationState, SignedCommand } from "./command.ts";
@@ -28,6 +39,7 @@ export {
   IncidentState,
   TimelineEntry,
 } from "./incident.ts";
+export { InsertError } from "./insert-error.ts";
 export type { Log } from "./log.ts";
 export { Notification } from "./notification.ts";
 export {

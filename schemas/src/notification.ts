@@ -6,6 +6,8 @@ export const Notification = z.strictObject({
   delivery_id: z.string().min(1).max(128),
   receiver: z.string().min(1).max(64),
   incident_id: z.string().min(1).max(64),
+  /** What happened to the incident: `opened`, `escalated`, `resolved`, … */
+  event: z.string().min(1).max(64),
   state: z.enum(["pending", "delivered", "dead"]),
   payload: z.json(),
   attempts: z.int().min(0),

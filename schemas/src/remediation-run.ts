@@ -35,13 +35,42 @@ export const Step = z.strictObject({
 });
 export type Step = z.infer<typeof Step>;
 
-/** Plans are data: a dry run shows the very plan that a real run applies. */
+/** One number to be measured: `aggregate` over the samples of the last `window_s` of every series of `metric` that carries these labels. */
+export const FactQuery = z.strictObject({
+  /** How checks and Facts call it. */
+  name: z.string().min(1).max(200),
+  metric: z.string().min(1).max(255),
+  labels: z.record(z.string().min(1).max(100), z.string().max(4096)),
+  aggregate: z.enum(["last", "min", "max", "avg", "sum", "count"]),
+  window_s: z.int().min(1).max(86_400),
+});
+export type FactQuery = z.infer<typeof FactQuery>;
+
+/** Holds when the fact is there and stands so to the value. */
+export const Check = z.strictObject({
+  fact: z.string().min(1).max(200),
+  op: z.enum(["lt", "le", "eq", "ge", "gt"]),
+  value: z.number(),
+});
+export type Check = z.infer<typeof Check>;
+
+/** What "healed" means: every check holds for `for_ms` without a break, before `timeout_ms` is over. */
+export const Verification = z.strictObject({
+  facts: z.array(FactQuery).max(20),
+  checks: z.array(Check).max(20),
+  for_ms: z.int().min(0).max(3_600_000),
+  timeout_ms: z.int().min(1).max(86_400_000),
+});
+export type Verification = z.infer<typeof Verification>;
+
+/** Plans are data: a dry run shows the very plan that a real run applies. It says how it will be verified, so that a changed configuration cannot. */
 export const Plan = z.strictObject({
   action: z.string().min(1).max(64),
   params: z.record(z.string().max(64), z.json()),
   target: Entity,
   risk: Risk,
   steps: z.array(Step).min(1).max(100),
+  verification: Verification,
   summary: z.string().min(1).max(500),
 });
 export type Plan = z.infer<typeof Plan>;
@@ -76,6 +105,9 @@ export type Facts = z.infer<typeof Facts>;
 export const RemediationRun = z.strictObject({
   run_id: z.string().min(1).max(64),
   incident_id: z.string().min(1).max(64),
+  /** What the guards count by, and the findings that the runbook answers. */
+  entity: Entity,
+  finding_ids: z.array(z.string().min(1).max(64)).max(50),
   runbook: z.string().min(1).max(128),
   autonomy: Autonomy,
   state: RunState,
@@ -83,6 +115,8 @@ export const RemediationRun = z.strictObject({
   guards: z.array(GuardVerdict).max(20),
   /** One per step of the plan, in order; shorter while the run is under way. */
   outcomes: z.array(Outcome).max(100),
+  /** How a run that did not help is taken back; null until it is tried. */
+  rollback: z.strictObject({ plan: Plan, outcomes: z.array(Outcome).max(100) }).nullable(),
   before: Facts.nullable(),
   after: Facts.nullable(),
   verdict: Verdict.nullable(),
@@ -95,8 +129,12 @@ export const RemediationRun = z.strictObject({
     proposed_at_unix_ms: UnixMs,
     started_at_unix_ms: UnixMs.nullable(),
     applied_at_unix_ms: UnixMs.nullable(),
-    /** Verification gives up here; set when it begins, so that a restart does not lengthen it. */
-    verify_until_unix_ms: UnixMs.nullable(),
+    /** When the step under way was begun: it dates the command, so that sending it again sends the same bytes. */
+    step_started_at_unix_ms: UnixMs.nullable(),
+    /** Since when every check has held without a break. */
+    healthy_since_unix_ms: UnixMs.nullable(),
+    /** The present state gives up here; set when it is entered, so that a restart does not lengthen it. Null once the run has ended. */
+    deadline_unix_ms: UnixMs.nullable(),
     ended_at_unix_ms: UnixMs.nullable(),
   }),
   version: z.int().min(1),

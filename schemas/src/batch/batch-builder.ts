@@ -1,0 +1,167 @@
+import { constants, zstdCompressSync } from "node:zlib";
+import { BATCH_ROWS_MAX, type Column, TELEMETRY, type TelemetrySchema, TIME_COLUMN } from "../telemetry.ts";
+import { BatchError } from "./batch-error.ts";
+import { BATCH_VERSION, encodeValue } from "./batch-header.ts";
+import { BATCH_FLUSH_BYTES, BLOCK_BYTES_MAX } from "./batch-limits.ts";
+import { readNativeBlock } from "./native-block-reader.ts";
+import { type ColumnWriter, columnWriter } from "./native-column-writer.ts";
+import type { TelemetryRow } from "./telemetry-row.ts";
+import { varuintBytes, writeVaruint } from "./varuint.ts";
+
+/** The fastest level: higher ones gain a tenth of the size for twice the time. The header carries the checksum. */
+const ZSTD_PARAMS = { [constants.ZSTD_c_compressionLevel]: 1 };
+
+/** Counts, names and types of the widest schema take less. */
+const NAMES_BYTES_MAX = 1024;
+
+const NS_PER_MS = 1_000_000n;
+
+interface Cell {
+  readonly column: Column;
+  readonly writer: ColumnWriter;
+}
+
+/**
+ * Gathers rows of one telemetry table and makes them a batch. Callers flush when `isFull`, or when they have waited long enough.
+ * A row that is refused leaves the builder as it was.
+ */
+export class BatchBuilder<S extends TelemetrySchema> {
+  readonly schema: S;
+  readonly #cells: readonly Cell[];
+  readonly #timeColumn: string;
+  #rowCount = 0;
+  #timeMin: number | bigint = 0;
+  #timeMax: number | bigint = 0;
+
+  constructor(schema: S) {
+    this.schema = schema;
+    this.#cells = TELEMETRY[schema].map((column) => ({ column, writer: columnWriter(column.type) }));
+    this.#timeColumn = TIME_COLUMN[schema];
+  }
+
+  get rowCount(): number {
+    return this.#rowCount;
+  }
+
+  /** Of the rows so far, before compression. */
+  get byteLength(): number {
+    let bytes = 0;
+    for (const { writer } of this.#cells) bytes += writer.byteLength;
+    return bytes;
+  }
+
+  get isFull(): boolean {
+    return this.#rowCount >= BATCH_ROWS_MAX || this.byteLength >= BATCH_FLUSH_BYTES;
+  }
+
+  append(row: TelemetryRow<S>): void {
+    if (this.#rowCount >= BATCH_ROWS_MAX) throw new BatchError("full", `the batch has ${BATCH_ROWS_MAX} rows already`);
+    const values = row as Readonly<Record<string, unknown>>;
+    this.#appendCells(values);
+    const time = values[this.#timeColumn] as number | bigint;
+    if (this.#rowCount === 0 || time < this.#timeMin) this.#timeMin = time;
+    if (this.#rowCount === 0 || time > this.#timeMax) this.#timeMax = time;
+    this.#rowCount++;
+  }
+
+  #appendCells(values: Readonly<Record<string, unknown>>): void {
+    let taken = 0;
+    try {
+      for (const { column, writer } of this.#cells) {
+        writer.append(values[column.name]);
+        taken++;
+      }
+    } catch (error) {
+      this.#undoCells(taken);
+      const column = this.#cells[taken]?.column.name ?? "";
+      if (error instanceof BatchError) {
+        throw new BatchError(error.code, `${this.schema}.${column}, row ${this.#rowCount}: ${error.message}`);
+      }
+      throw error;
+    }
+    if (this.byteLength + NAMES_BYTES_MAX <= BLOCK_BYTES_MAX) return;
+    this.#undoCells(taken);
+    throw new BatchError("full", `the row would take the batch beyond ${BLOCK_BYTES_MAX} bytes`);
+  }
+
+  #undoCells(count: number): void {
+    for (const { writer } of this.#cells.slice(0, count)) writer.undo();
+  }
+
+  /** The batch as a message's value; the builder is empty again. When it throws `too_large` the rows stay: see `split`. */
+  finish({ producer, sequence }: { readonly producer: string; readonly sequence: number }): Uint8Array {
+    if (this.#rowCount === 0) throw new BatchError("empty", `a batch of ${this.schema} without rows`);
+    const block = this.block();
+    const value = encodeValue(
+      {
+        version: BATCH_VERSION,
+        schema: this.schema,
+        row_count: this.#rowCount,
+        time_min_unix_ms: wholeMs(this.#timeMin),
+        time_max_unix_ms: wholeMs(this.#timeMax),
+        producer,
+        sequence,
+        uncompressed_bytes: block.length,
+      },
+      zstdCompressSync(block, { params: ZSTD_PARAMS, chunkSize: 131_072 }),
+    );
+    this.reset();
+    return value;
+  }
+
+  /** Moves the newer half of the rows into a builder of their own: what to do with a batch that `finish` found too large. */
+  split(): BatchBuilder<S> {
+    const rows = blockRows(this.schema, this.block(), this.#rowCount);
+    const newer = new BatchBuilder(this.schema);
+    this.reset();
+    const half = Math.ceil(rows.length / 2);
+    for (const [index, row] of rows.entries()) (index < half ? this : newer).append(row);
+    return newer;
+  }
+
+  reset(): void {
+    for (const { writer } of this.#cells) writer.reset();
+    this.#rowCount = 0;
+  }
+
+  /** One Native block (https://clickhouse.com/docs/interfaces/formats/Native): counts, then name, type and cells of each column. */
+  block(): Buffer {
+    const block = Buffer.allocUnsafe(this.#namesBytes() + this.byteLength);
+    let at = writeVaruint(block, 0, this.#cells.length);
+    at = writeVaruint(block, at, this.#rowCount);
+    for (const { column, writer } of this.#cells) {
+      at = writeName(block, at, column.name);
+      at = writeName(block, at, column.type);
+      at = writer.copyTo(block, at);
+    }
+    return block;
+  }
+
+  #namesBytes(): number {
+    let bytes = varuintBytes(this.#cells.length) + varuintBytes(this.#rowCount);
+    for (const { column } of this.#cells) bytes += 2 + column.name.length + column.type.length;
+    return bytes;
+  }
+}
+
+const blockRows = <S extends TelemetrySchema>(schema: S, block: Buffer, rowCount: number): TelemetryRow<S>[] => {
+  const columns = [...readNativeBlock(block, TELEMETRY[schema], rowCount)];
+  const isMs = new Set(
+    TELEMETRY[schema].filter((column) => column.type === "DateTime64(3)").map((column) => column.name),
+  );
+  return Array.from({ length: rowCount }, (_, index) => {
+    const cells = columns.map(([name, column]) => {
+      const value = column.at(index);
+      return [name, isMs.has(name as never) ? Number(value) : value];
+    });
+    return Object.fromEntries(cells) as TelemetryRow<S>;
+  });
+};
+
+const wholeMs = (time: number | bigint): number => (typeof time === "bigint" ? Number(time / NS_PER_MS) : time);
+
+/** Names and types are ASCII and shorter than 128 bytes. */
+const writeName = (block: Buffer, at: number, name: string): number => {
+  const textAt = writeVaruint(block, at, name.length);
+  return textAt + block.write(name, textAt, "latin1");
+};

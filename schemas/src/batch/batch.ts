@@ -1,0 +1,67 @@
+import { constants, zstdDecompressSync } from "node:zlib";
+import { type ColumnType, TELEMETRY, type TelemetrySchema } from "../telemetry.ts";
+import { BatchError } from "./batch-error.ts";
+import { type BatchHeader, splitValue } from "./batch-header.ts";
+import { type MapColumn, readNativeBlock, type StringColumn } from "./native-block-reader.ts";
+import type { ColumnName, TypeOfColumn } from "./telemetry-row.ts";
+
+/** What a column of each type is read as. */
+interface Decoded {
+  UInt8: Uint8Array;
+  UInt64: BigUint64Array;
+  Float64: Float64Array;
+  "DateTime64(3)": BigInt64Array;
+  "DateTime64(9)": BigInt64Array;
+  String: StringColumn;
+  "Map(String, String)": MapColumn;
+}
+
+export type DecodedOf<T extends ColumnType> = Decoded[T];
+
+export interface BatchOf<S extends TelemetrySchema> {
+  readonly schema: S;
+  readonly header: BatchHeader;
+  readonly rowCount: number;
+  column<N extends ColumnName<S>>(name: N): DecodedOf<TypeOfColumn<S, N>>;
+}
+
+/** Ask `batch.schema` first: it tells TypeScript which columns there are. */
+export type Batch = { [S in TelemetrySchema]: BatchOf<S> }[TelemetrySchema];
+
+/** log2 of 32 MiB, BLOCK_BYTES_MAX: the decompressor refuses frames that want a larger window. */
+const WINDOW_LOG_MAX = 25;
+
+const decompress = (frame: Uint8Array, uncompressedBytes: number): Buffer => {
+  let block: Buffer;
+  try {
+    block = zstdDecompressSync(frame, {
+      maxOutputLength: uncompressedBytes,
+      chunkSize: Math.min(Math.max(uncompressedBytes, 64), 131_072),
+      params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX },
+    });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new BatchError("bad_frame", `the zstd frame does not decompress to ${uncompressedBytes} bytes: ${reason}`, {
+      cause,
+    });
+  }
+  if (block.length === uncompressedBytes) return block;
+  throw new BatchError(
+    "bad_frame",
+    `the zstd frame holds ${block.length} bytes, the header claims ${uncompressedBytes}`,
+  );
+};
+
+/** The rows of a value, or a BatchError that says what is wrong and where, whatever the bytes are. */
+export const decodeBatch = (value: Uint8Array): Batch => {
+  const { header, frame } = splitValue(value);
+  const block = decompress(frame, header.uncompressed_bytes);
+  const columns = readNativeBlock(block, TELEMETRY[header.schema], header.row_count);
+  const column = (name: string) => {
+    const found = columns.get(name);
+    if (found === undefined) throw new RangeError(`${header.schema} has no column ${name}`);
+    return found;
+  };
+  // readNativeBlock made each column by the very table of types that BatchOf is computed from.
+  return { schema: header.schema, header, rowCount: header.row_count, column } as Batch;
+};

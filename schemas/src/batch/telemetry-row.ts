@@ -1,0 +1,28 @@
+import type { ColumnType, TELEMETRY, TelemetrySchema } from "../telemetry.ts";
+
+/** What a caller appends for a column of each type: DateTime64(3) in milliseconds, DateTime64(9) in nanoseconds since 1970. */
+interface Values {
+  UInt8: number;
+  UInt64: bigint;
+  Float64: number;
+  "DateTime64(3)": number;
+  "DateTime64(9)": bigint;
+  String: string;
+  "Map(String, String)": Readonly<Record<string, string>>;
+}
+
+type ColumnsOf<S extends TelemetrySchema> = (typeof TELEMETRY)[S][number];
+
+export type ColumnName<S extends TelemetrySchema> = ColumnsOf<S>["name"];
+
+export type TypeOfColumn<S extends TelemetrySchema, N extends ColumnName<S>> = Extract<
+  ColumnsOf<S>,
+  { readonly name: N }
+>["type"];
+
+export type ValueOf<T extends ColumnType> = Values[T];
+
+/** One row of a telemetry table by column name. */
+export type TelemetryRow<S extends TelemetrySchema> = {
+  readonly [C in ColumnsOf<S> as C["name"]]: ValueOf<C["type"]>;
+};
