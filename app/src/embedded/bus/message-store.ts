@@ -1,0 +1,517 @@
+import { closeSync, fdatasync, fsyncSync, openSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { BusError, type BusMessage, type CommittedOffset, type Topic } from "@homeostat/schemas";
+import type { CheckedMessage } from "./outgoing.ts";
+import { asError } from "./retry.ts";
+import { busErrorOf } from "./sqlite-error.ts";
+
+// "HBUS": tells our file from any other SQLite database.
+const APPLICATION_ID = 0x48425553;
+const LAYOUT_VERSION = 1;
+// Values are large (a telemetry batch is some 100 KB): at 16 KiB writing is twice as fast as at 4 KiB; at 32 KiB small commits cost too much.
+const PAGE_BYTES = 16_384;
+const CACHE_KIB = 4_096;
+// The write-ahead log is written back at about this size; SQLite itself does so, and stalls, only if that estimate should be far off.
+const WAL_BYTES = 4_194_304;
+const WAL_BYTES_STALL = 33_554_432;
+// What a transaction writes beside its messages: a few pages, whatever it does.
+const TRANSACTION_WAL_BYTES = 4 * PAGE_BYTES;
+// A partition's offsets live in the low 40 bits of the row id, so one integer key orders all of them; 2^53 / 2^40 partitions fit.
+const OFFSETS_PER_PARTITION = 2 ** 40;
+const PARTITIONS_MAX = 2 ** 12;
+
+const TABLES = `
+  CREATE TABLE partitions (
+    id INTEGER PRIMARY KEY,
+    topic TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    earliest INTEGER NOT NULL DEFAULT 0,
+    next INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    cleaned INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (topic, partition)
+  ) STRICT;
+  CREATE TABLE messages (
+    id INTEGER PRIMARY KEY,
+    compacted INTEGER,
+    at INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    headers TEXT,
+    value BLOB
+  ) STRICT;
+  CREATE INDEX messages_by_key ON messages (compacted, key) WHERE compacted IS NOT NULL;
+  CREATE INDEX tombstones ON messages (compacted, at) WHERE compacted IS NOT NULL AND value IS NULL;
+  CREATE TABLE offsets (
+    "group" TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    metadata TEXT NOT NULL,
+    PRIMARY KEY ("group", partition)
+  ) STRICT, WITHOUT ROWID;
+`;
+
+const ROW_BYTES = "coalesce(octet_length(value), 0) + octet_length(key) + coalesce(octet_length(headers), 0)";
+
+const SQL = {
+  partitions: "SELECT id, topic, partition, earliest, next, bytes, cleaned FROM partitions ORDER BY topic, partition",
+  addPartition: "INSERT INTO partitions (topic, partition) VALUES (?, ?)",
+  savePartition: "UPDATE partitions SET earliest = ?, next = ?, bytes = ?, cleaned = ? WHERE id = ?",
+  append: "INSERT INTO messages (id, compacted, at, key, headers, value) VALUES (?, ?, ?, ?, ?, ?)",
+  read: "SELECT id, at, key, headers, value FROM messages WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+  head: `SELECT id, at, key, ${ROW_BYTES} AS bytes FROM messages WHERE id >= ? AND id < ? ORDER BY id LIMIT 1`,
+  delete: "DELETE FROM messages WHERE id = ?",
+  deleteSuperseded: `DELETE FROM messages WHERE compacted = ? AND key = ? AND id < ? RETURNING ${ROW_BYTES} AS bytes`,
+  tombstone: `SELECT id, ${ROW_BYTES} AS bytes FROM messages
+    WHERE compacted = ? AND value IS NULL AND at < ? AND id < ? ORDER BY at LIMIT 1`,
+  commit: `INSERT INTO offsets ("group", partition, offset, metadata) VALUES (?, ?, ?, ?)
+    ON CONFLICT ("group", partition) DO UPDATE SET offset = excluded.offset, metadata = excluded.metadata`,
+  committed: `SELECT offset, metadata FROM offsets WHERE "group" = ? AND partition = ?`,
+  slowest: "SELECT min(offset) AS offset FROM offsets WHERE partition = ?",
+  pages: "SELECT page_count - freelist_count AS used FROM pragma_page_count(), pragma_freelist_count()",
+} as const;
+
+export interface Partition {
+  readonly id: number;
+  readonly topic: string;
+  readonly partition: number;
+  readonly isCompacted: boolean;
+  /** Everything below was deleted. */
+  readonly earliest: number;
+  /** What readers may see: everything below is on the disk for good. */
+  readonly end: number;
+  /** What the messages take, without SQLite's own. */
+  readonly bytes: number;
+  /** All that has come to below `end` since the file was opened: tells a waiting reader how much is new. */
+  readonly shownBytes: number;
+}
+
+interface MutablePartition extends Partition {
+  earliest: number;
+  next: number;
+  end: number;
+  bytes: number;
+  appendedBytes: number;
+  shownBytes: number;
+  cleaned: number;
+  isDirty: boolean;
+}
+
+export interface Head {
+  readonly offset: number;
+  readonly atUnixMs: number;
+  readonly key: string;
+  readonly bytes: number;
+}
+
+export interface ReadLimits {
+  readonly maxMessages: number;
+  readonly maxBytes: number;
+}
+
+export interface ReadResult {
+  readonly messages: readonly BusMessage[];
+  readonly bytes: number;
+  /** False when a limit ended the reading. */
+  readonly reachedEnd: boolean;
+}
+
+type Row = Readonly<Record<string, unknown>>;
+
+const number = (row: Row, column: string): number => {
+  const value = row[column];
+  if (typeof value !== "number") throw new TypeError(`column ${column} holds ${typeof value}, want a number`);
+  return value;
+};
+const text = (row: Row, column: string): string => {
+  const value = row[column];
+  if (typeof value !== "string") throw new TypeError(`column ${column} holds ${typeof value}, want text`);
+  return value;
+};
+const bytesOrNull = (row: Row, column: string): Uint8Array | null => {
+  const value = row[column];
+  return value instanceof Uint8Array ? value : null;
+};
+
+const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({});
+
+/**
+ * The log on disk: one SQLite file, opened by one process. What does not return a promise is synchronous and short.
+ *
+ * Durability: SQLite runs with synchronous=NORMAL, where a commit appends to the write-ahead log without flushing it, and `sync`
+ * flushes that file from a thread of the pool. The outcome is that of synchronous=FULL (the log is a prefix of what was committed, and
+ * nobody is told or shown anything before it is flushed), but the event loop does not stand still meanwhile and concurrent publishes
+ * share one flush. The write-ahead log goes back into the database in the same manner: see #checkpoint.
+ */
+export class MessageStore {
+  readonly #file: string;
+  readonly #db: DatabaseSync;
+  /** Handles of our own, to flush through. Closing one of the database's would end SQLite's lock on it, so they go last. */
+  readonly #dbHandle: number;
+  readonly #walHandle: number;
+  readonly #statements: Readonly<Record<keyof typeof SQL, StatementSync>>;
+  readonly #partitions: readonly MutablePartition[];
+  #inTransaction: MutablePartition[] | null = null;
+  #walBytes = 0;
+  #failure: Error | null = null;
+  #checkpointing: Promise<void> | null = null;
+
+  private constructor(opened: {
+    file: string;
+    db: DatabaseSync;
+    dbHandle: number;
+    walHandle: number;
+    statements: Readonly<Record<keyof typeof SQL, StatementSync>>;
+    partitions: readonly MutablePartition[];
+  }) {
+    this.#file = opened.file;
+    this.#db = opened.db;
+    this.#dbHandle = opened.dbHandle;
+    this.#walHandle = opened.walHandle;
+    this.#statements = opened.statements;
+    this.#partitions = opened.partitions;
+  }
+
+  /** Throws BusError: `unreachable` when another process has the file, `corrupt` when it is damaged or not ours. */
+  static open({ file, topics, bytesMax }: { file: string; topics: readonly Topic[]; bytesMax: number }): MessageStore {
+    let db: DatabaseSync | null = null;
+    try {
+      db = new DatabaseSync(file, { timeout: 0 });
+      lockAndPrepare(db, file, bytesMax);
+      const statements = Object.fromEntries(
+        Object.entries(SQL).map(([name, sql]) => [name, db?.prepare(sql)]),
+      ) as Record<keyof typeof SQL, StatementSync>;
+      const partitions = loadPartitions(db, statements, topics);
+      const walHandle = openSync(`${file}-wal`, "r+");
+      const dbHandle = openSync(file, "r+");
+      syncDirectory(dirname(file));
+      return new MessageStore({ file, db, dbHandle, walHandle, statements, partitions });
+    } catch (thrown) {
+      db?.close();
+      throw busErrorOf(thrown, file);
+    }
+  }
+
+  get partitions(): readonly Partition[] {
+    return this.#partitions;
+  }
+
+  /** What the database takes, free pages not counted, for they are used again. */
+  usedBytes(): number {
+    return this.#guard(() => number(this.#statements.pages.get() ?? {}, "used") * PAGE_BYTES);
+  }
+
+  /** All or nothing. Committed, but not flushed: see `sync`. Waits while the log is written back. */
+  async transaction<T>(work: () => T): Promise<T> {
+    while (this.#checkpointing !== null) await this.#checkpointing;
+    const result = this.#transaction(work);
+    if (this.#walBytes >= WAL_BYTES) this.#checkpointing = this.#checkpoint();
+    return result;
+  }
+
+  #transaction<T>(work: () => T): T {
+    const before = this.#partitions.map((partition) => ({ ...partition }));
+    return this.#guard(() => {
+      this.#db.exec("BEGIN IMMEDIATE");
+      this.#inTransaction = [];
+      try {
+        const result = work();
+        for (const partition of this.#inTransaction) this.#save(partition);
+        this.#db.exec("COMMIT");
+        this.#walBytes += TRANSACTION_WAL_BYTES;
+        return result;
+      } catch (thrown) {
+        // SQLite rolls back by itself after some errors (a full disk), not after others.
+        if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+        for (const [at, partition] of this.#partitions.entries()) Object.assign(partition, before[at]);
+        throw thrown;
+      } finally {
+        this.#inTransaction = null;
+      }
+    });
+  }
+
+  /** Within a transaction. */
+  append(partition: Partition, { message, headers, bytes }: CheckedMessage, atUnixMs: number): void {
+    const own = this.#change(partition);
+    this.#statements.append.run(
+      rowId(own, own.next),
+      own.isCompacted ? own.id : null,
+      atUnixMs,
+      message.key,
+      headers,
+      message.value,
+    );
+    own.next += 1;
+    own.bytes += bytes;
+    own.appendedBytes += bytes;
+    this.#walBytes += bytes;
+  }
+
+  /** Within a transaction. */
+  commit(group: string, partition: Partition, { offset, metadata }: CommittedOffset): void {
+    this.#statements.commit.run(group, partition.id, offset, metadata);
+  }
+
+  /** Flushes what was committed before the call, then shows it to readers. Returns the partitions that have new messages. */
+  async sync(): Promise<readonly Partition[]> {
+    const flushed = this.#partitions.map(({ next, appendedBytes }) => ({ end: next, shownBytes: appendedBytes }));
+    await flush(this.#walHandle);
+    if (this.#failure !== null) throw this.#failure;
+    return this.#partitions.filter((partition, at) => {
+      const now = flushed[at];
+      if (now === undefined || now.end <= partition.end) return false;
+      Object.assign(partition, now);
+      return true;
+    });
+  }
+
+  committed(group: string, partition: Partition): CommittedOffset | null {
+    const row = this.#guard(() => this.#statements.committed.get(group, partition.id));
+    return row === undefined ? null : { offset: number(row, "offset"), metadata: text(row, "metadata") };
+  }
+
+  /** The least that any group has committed; null when none has. */
+  slowestCommitted(partition: Partition): number | null {
+    const row = this.#guard(() => this.#statements.slowest.get(partition.id));
+    return row === undefined || row.offset === null ? null : number(row, "offset");
+  }
+
+  /** The messages from `offset` on that readers may see. The first one comes whatever its size. */
+  read(partition: Partition, offset: number, { maxMessages, maxBytes }: ReadLimits): ReadResult {
+    const messages: BusMessage[] = [];
+    let bytes = 0;
+    return this.#guard(() => {
+      const rows = this.#statements.read.iterate(
+        rowId(partition, offset),
+        rowId(partition, partition.end),
+        maxMessages + 1,
+      );
+      for (const row of rows) {
+        const value = bytesOrNull(row, "value");
+        const size = value?.length ?? 0;
+        if (messages.length === maxMessages || (messages.length > 0 && bytes + size > maxBytes))
+          return { messages, bytes, reachedEnd: false };
+        messages.push(messageOf(partition, row, value));
+        bytes += size;
+      }
+      return { messages, bytes, reachedEnd: true };
+    });
+  }
+
+  /** The first message at or above `offset` that readers may see. */
+  head(partition: Partition, offset: number): Head | null {
+    const row = this.#guard(() => this.#statements.head.get(rowId(partition, offset), rowId(partition, partition.end)));
+    if (row === undefined) return null;
+    return {
+      offset: number(row, "id") - rowId(partition, 0),
+      atUnixMs: number(row, "at"),
+      key: text(row, "key"),
+      bytes: number(row, "bytes"),
+    };
+  }
+
+  /** Within a transaction: the oldest message goes. */
+  deleteHead(partition: Partition, head: Head): void {
+    const own = this.#change(partition);
+    this.#statements.delete.run(rowId(partition, head.offset));
+    own.earliest = head.offset + 1;
+    own.bytes -= head.bytes;
+  }
+
+  /** Below this, each key has one message. */
+  cleanedTo(partition: Partition): number {
+    return this.#own(partition).cleaned;
+  }
+
+  /** Within a transaction: what `head` supersedes goes. */
+  compactTo(partition: Partition, head: Head): void {
+    const own = this.#change(partition);
+    for (const row of this.#statements.deleteSuperseded.all(partition.id, head.key, rowId(partition, head.offset))) {
+      own.bytes -= number(row, "bytes");
+      // Superseded messages lie scattered: each has a page of its own.
+      this.#walBytes += PAGE_BYTES;
+    }
+    own.cleaned = head.offset + 1;
+  }
+
+  /**
+   * Within a transaction: one tombstone that is older than `atUnixMs` and supersedes nothing any more goes. False when there is none.
+   * The newest message of a partition always stays, so that whoever replays up to the end finds it.
+   */
+  deleteTombstone(partition: Partition, atUnixMs: number): boolean {
+    const own = this.#own(partition);
+    const row = this.#statements.tombstone.get(
+      partition.id,
+      atUnixMs,
+      rowId(partition, Math.min(own.cleaned, own.end - 1)),
+    );
+    if (row === undefined) return false;
+    this.#statements.delete.run(number(row, "id"));
+    this.#change(partition).bytes -= number(row, "bytes");
+    return true;
+  }
+
+  /** Flushes, writes the log back into the database, and lets the file go. */
+  async close(): Promise<void> {
+    while (this.#checkpointing !== null) await this.#checkpointing;
+    try {
+      this.#guard(() => this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)"));
+    } finally {
+      this.#db.close();
+      closeSync(this.#walHandle);
+      closeSync(this.#dbHandle);
+    }
+  }
+
+  /**
+   * Writes the log back into the database. SQLite would flush in the midst of it and the event loop would stand still, for a tenth of a
+   * second on a busy disk. So the flushes are made from the pool: the log's before, the database's after, and no transaction runs in
+   * between. Until the database is flushed the log is whole, and after a loss of power it is simply written back once more.
+   */
+  async #checkpoint(): Promise<void> {
+    try {
+      await flush(this.#walHandle);
+      this.#guard(() => {
+        this.#db.exec("PRAGMA synchronous = OFF");
+        try {
+          this.#db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+        } finally {
+          this.#db.exec("PRAGMA synchronous = NORMAL");
+        }
+      });
+      await flush(this.#dbHandle);
+      this.#walBytes = 0;
+    } catch (thrown) {
+      this.#failure = asError(thrown);
+    } finally {
+      this.#checkpointing = null;
+    }
+  }
+
+  #own(partition: Partition): MutablePartition {
+    return partition as MutablePartition;
+  }
+
+  #change(partition: Partition): MutablePartition {
+    if (this.#inTransaction === null) throw new Error("a change outside of a transaction");
+    const own = this.#own(partition);
+    if (!own.isDirty) {
+      own.isDirty = true;
+      this.#inTransaction.push(own);
+    }
+    return own;
+  }
+
+  #save(partition: MutablePartition): void {
+    partition.isDirty = false;
+    const { earliest, next, bytes, cleaned, id } = partition;
+    this.#statements.savePartition.run(earliest, next, bytes, cleaned, id);
+  }
+
+  #guard<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (thrown) {
+      throw busErrorOf(thrown, this.#file);
+    }
+  }
+}
+
+const rowId = (partition: Partition, offset: number): number => partition.id * OFFSETS_PER_PARTITION + offset;
+
+const messageOf = (partition: Partition, row: Row, value: Uint8Array | null): BusMessage => {
+  const headers = row.headers;
+  return {
+    topic: partition.topic,
+    partition: partition.partition,
+    offset: number(row, "id") - rowId(partition, 0),
+    key: text(row, "key"),
+    value,
+    headers: typeof headers === "string" ? (JSON.parse(headers) as Record<string, string>) : NO_HEADERS,
+    timestampUnixMs: number(row, "at"),
+  };
+};
+
+const pragma = (db: DatabaseSync, name: string): number => number(db.prepare(`PRAGMA ${name}`).get() ?? {}, name);
+
+const lockAndPrepare = (db: DatabaseSync, file: string, bytesMax: number): void => {
+  // Exclusive: the lock is the kernel's, so it goes with the process however that ends, and the log's index needs no shared memory.
+  db.exec(`
+    PRAGMA page_size = ${PAGE_BYTES};
+    PRAGMA locking_mode = EXCLUSIVE;
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = NORMAL;
+    PRAGMA cache_size = -${CACHE_KIB};
+    PRAGMA mmap_size = 0;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA wal_autocheckpoint = ${WAL_BYTES_STALL / PAGE_BYTES};
+    PRAGMA journal_size_limit = ${WAL_BYTES_STALL};
+    BEGIN EXCLUSIVE;
+  `);
+  const isNew = number(db.prepare("SELECT count(*) AS tables FROM sqlite_schema").get() ?? {}, "tables") === 0;
+  if (isNew) db.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${LAYOUT_VERSION}; ${TABLES}`);
+  db.exec("COMMIT");
+  if (pragma(db, "application_id") !== APPLICATION_ID)
+    throw new BusError("corrupt", `${file} is a database, but not one of this bus: name another directory`, {
+      retryable: false,
+    });
+  const version = pragma(db, "user_version");
+  if (version !== LAYOUT_VERSION)
+    throw new BusError("corrupt", `${file} has layout ${version}, this release reads ${LAYOUT_VERSION}`, {
+      retryable: false,
+    });
+  // The hard end, with room for what must work even then: commits of offsets and deleting. Publishing ends before, at bytesMax.
+  db.exec(`PRAGMA max_page_count = ${Math.ceil((bytesMax * 1.05) / PAGE_BYTES) + 64}`);
+};
+
+/** Makes the partitions that are missing. A topic never loses partitions: that would lose their messages. */
+const loadPartitions = (
+  db: DatabaseSync,
+  statements: Readonly<Record<keyof typeof SQL, StatementSync>>,
+  topics: readonly Topic[],
+): readonly MutablePartition[] => {
+  const known = new Map<string, Set<number>>();
+  for (const row of statements.partitions.all()) {
+    const of = known.get(text(row, "topic")) ?? new Set();
+    known.set(text(row, "topic"), of.add(number(row, "partition")));
+  }
+  db.exec("BEGIN IMMEDIATE");
+  for (const { name, partitions } of topics)
+    for (let partition = 0; partition < partitions; partition += 1)
+      if (!known.get(name)?.has(partition)) statements.addPartition.run(name, partition);
+  // Also makes sure that the write-ahead log exists, for it is flushed through a handle of our own.
+  db.exec(`PRAGMA user_version = ${LAYOUT_VERSION}; COMMIT`);
+
+  const compacted = new Set(topics.filter((topic) => topic.retention.kind === "compact").map((topic) => topic.name));
+  const configured = new Set(topics.map((topic) => topic.name));
+  const loaded = statements.partitions.all().map((row) => ({
+    id: number(row, "id"),
+    topic: text(row, "topic"),
+    partition: number(row, "partition"),
+    isCompacted: compacted.has(text(row, "topic")),
+    earliest: number(row, "earliest"),
+    next: number(row, "next"),
+    end: number(row, "next"),
+    bytes: number(row, "bytes"),
+    appendedBytes: 0,
+    shownBytes: 0,
+    cleaned: number(row, "cleaned"),
+    isDirty: false,
+  }));
+  if (loaded.some(({ id }) => id >= PARTITIONS_MAX))
+    throw new RangeError(`more than ${PARTITIONS_MAX} partitions in one file`);
+  return loaded.filter(({ topic }) => configured.has(topic));
+};
+
+const flush = (handle: number): Promise<void> =>
+  new Promise((resolve, reject) => fdatasync(handle, (error) => (error ? reject(error) : resolve())));
+
+const syncDirectory = (directory: string): void => {
+  const handle = openSync(directory, "r");
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+};

@@ -1,0 +1,105 @@
+import { setImmediate } from "node:timers/promises";
+import type { ConsumeOptions } from "@homeostat/schemas";
+import type { MessageStore, Partition, ReadLimits } from "./message-store.ts";
+import type { Delivery } from "./serve-partition.ts";
+import type { After } from "./timers.ts";
+
+export interface FeedLimits extends ReadLimits {
+  readonly minBytes: number;
+  readonly maxWaitMs: number;
+}
+
+export const feedLimits = (options: ConsumeOptions): FeedLimits => ({
+  maxMessages: options.maxMessages ?? 1_000,
+  maxBytes: options.maxBytes ?? 4_194_304,
+  minBytes: options.minBytes ?? 1,
+  maxWaitMs: options.maxWaitMs ?? 0,
+});
+
+/** Who waits for messages of which partition. Nobody polls: a publish wakes them. */
+export class Waiting {
+  readonly #wakers = new Map<Partition, Set<() => void>>();
+
+  wake(partitions: readonly Partition[]): void {
+    for (const partition of partitions) for (const waker of [...(this.#wakers.get(partition) ?? [])]) waker();
+  }
+
+  /** Resolves upon the next message, and on abort. It may resolve for nothing: look again. */
+  async next(partition: Partition, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    const wakers = this.#wakers.get(partition) ?? new Set();
+    this.#wakers.set(partition, wakers);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = () => resolve();
+    wakers.add(wake);
+    signal.addEventListener("abort", wake, { once: true });
+    await promise;
+    wakers.delete(wake);
+    signal.removeEventListener("abort", wake);
+  }
+}
+
+interface FeedOptions {
+  readonly store: MessageStore;
+  readonly partition: Partition;
+  readonly waiting: Waiting;
+  readonly limits: FeedLimits;
+  readonly signal: AbortSignal;
+  readonly after: After;
+}
+
+/** Reads one partition for one member, from an offset on. */
+export class PartitionFeed {
+  readonly #options: FeedOptions;
+  #position = 0;
+
+  constructor(options: FeedOptions) {
+    this.#options = options;
+  }
+
+  seek(offset: number): void {
+    const { earliest, end } = this.#options.partition;
+    this.#position = Math.min(Math.max(offset, earliest), end);
+  }
+
+  async next(): Promise<Delivery | null> {
+    const { store, partition, waiting, limits, signal } = this.#options;
+    let hasGathered = false;
+    while (!signal.aborted) {
+      const { end } = partition;
+      if (this.#position >= end) {
+        await waiting.next(partition, signal);
+        continue;
+      }
+      // With a backlog and a quick handler nothing else would get its turn.
+      await setImmediate();
+      const { messages, bytes, reachedEnd } = store.read(partition, this.#position, limits);
+      const last = messages.at(-1);
+      if (last === undefined) {
+        this.#position = end;
+        continue;
+      }
+      const isShort = reachedEnd && messages.length < limits.maxMessages && bytes < limits.minBytes;
+      if (isShort && !hasGathered) {
+        await this.#gather(limits.minBytes - bytes);
+        hasGathered = true;
+        continue;
+      }
+      this.#position = last.offset + 1;
+      return { messages, endOffset: partition.end };
+    }
+    return null;
+  }
+
+  async #gather(missingBytes: number): Promise<void> {
+    const { partition, waiting, limits, signal, after } = this.#options;
+    const enough = partition.shownBytes + missingBytes;
+    let isOver = false;
+    const cancel = after(limits.maxWaitMs, () => {
+      isOver = true;
+      waiting.wake([partition]);
+    });
+    while (!signal.aborted && !isOver && partition.shownBytes < enough) await waiting.next(partition, signal);
+    cancel();
+  }
+}

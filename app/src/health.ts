@@ -1,0 +1,133 @@
+import type { Agent } from "@homeostat/agent";
+import type { Runner } from "@homeostat/detectors";
+import { type Ingest, TELEMETRY_GROUP } from "@homeostat/ingest";
+import type { Engine } from "@homeostat/remediation";
+import type { Bus } from "@homeostat/schemas";
+import type { LiveStore } from "./live-store.ts";
+
+export interface Component {
+  readonly name: string;
+  readonly state: "ok" | "degraded" | "failing";
+  /** A sentence for a person. */
+  readonly detail: string;
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+/** The parts that run in this process; null where one does not. */
+export interface Parts {
+  readonly bus: Bus | null;
+  readonly store: LiveStore | null;
+  readonly agent: Agent | null;
+  readonly ingest: Ingest | null;
+  readonly runner: Runner | null;
+  readonly engine: Engine | null;
+}
+
+const TELEMETRY_TOPICS = ["telemetry.logs", "telemetry.metrics"] as const;
+const DEAD_LETTER_TOPICS = ["telemetry.logs.dlq", "telemetry.metrics.dlq"] as const;
+/** Behind by more messages than this, what detectors and queries see is not the present. */
+const LAG_MESSAGES_MAX = 1000;
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+
+const lagOf = async (bus: Bus, group: string, topics: readonly string[]): Promise<number> =>
+  sum((await Promise.all(topics.map((topic) => bus.lag(group, topic)))).flat());
+
+const storeHealth = async (store: LiveStore): Promise<Component> => {
+  const trouble = store.trouble();
+  const answers = trouble === null && (await store.current().ping());
+  return {
+    name: "store",
+    state: answers ? "ok" : "failing",
+    detail: trouble ?? (answers ? store.about : `${store.about} does not answer`),
+    figures: {},
+  };
+};
+
+const agentHealth = (agent: Agent): Component => {
+  const { state, problems, ledger, spool_bytes } = agent.status();
+  const dropped = sum(Object.values(ledger.dropped));
+  return {
+    name: "agent",
+    state: state === "online" ? "ok" : "degraded",
+    detail: problems.length === 0 ? `${ledger.delivered} records delivered` : problems.join("; "),
+    figures: { produced: ledger.produced, delivered: ledger.delivered, spooled: ledger.spooled, dropped, spool_bytes },
+  };
+};
+
+const ingestHealth = async (ingest: Ingest, bus: Bus): Promise<Component> => {
+  const { failing, counts } = ingest.status();
+  const lag = await lagOf(bus, TELEMETRY_GROUP, TELEMETRY_TOPICS);
+  const deadLetters = await lagOf(bus, "nobody", DEAD_LETTER_TOPICS);
+  const isBehind = lag > LAG_MESSAGES_MAX;
+  const well = `${counts.rowsInserted} rows inserted, ${lag} batches wait`;
+  return {
+    name: "ingest",
+    state: failing !== null ? "failing" : isBehind ? "degraded" : "ok",
+    detail: failing === null ? well : `the store takes nothing: ${failing.error}`,
+    figures: { lag, rows_inserted: counts.rowsInserted, duplicates: counts.duplicates, dead_letters: deadLetters },
+  };
+};
+
+const detectorsHealth = (runner: Runner): Component => {
+  const { rules, partitions } = runner.status();
+  const trouble = partitions.map(({ last_error }) => last_error).find((error) => error !== "");
+  const lag = sum(partitions.map(({ lag_messages }) => lag_messages));
+  const subjects = sum(partitions.map((partition) => partition.subjects));
+  return {
+    name: "detectors",
+    state: trouble !== undefined || lag > LAG_MESSAGES_MAX ? "degraded" : "ok",
+    detail: trouble ?? `${rules.length} rules watch ${subjects} series and streams`,
+    figures: { lag, subjects, findings: sum(partitions.map(({ findings_published }) => findings_published)) },
+  };
+};
+
+const remediationHealth = (engine: Engine): Component => {
+  const { role, incidents_open, runs_live, notifications_pending, notifications_dead, last_error } = engine.status();
+  return {
+    name: "remediation",
+    state: role === "stopped" || last_error !== null ? "degraded" : "ok",
+    detail: last_error ?? `${role}; ${incidents_open} incidents open, ${runs_live} runs under way`,
+    figures: {
+      incidents_open,
+      runs_live,
+      notifications_pending,
+      notifications_dead,
+      is_leader: role === "leader" ? 1 : 0,
+    },
+  };
+};
+
+/** Asks every part now; a part that cannot be asked is failing, and says why. */
+export const readHealth = async ({
+  bus,
+  store,
+  agent,
+  ingest,
+  runner,
+  engine,
+}: Parts): Promise<readonly Component[]> => {
+  const asks: readonly (readonly [string, () => Component | Promise<Component>] | null)[] = [
+    store && ["store", () => storeHealth(store)],
+    agent && ["agent", () => agentHealth(agent)],
+    ingest && bus && ["ingest", () => ingestHealth(ingest, bus)],
+    runner && ["detectors", () => detectorsHealth(runner)],
+    engine && ["remediation", () => remediationHealth(engine)],
+  ];
+  return Promise.all(
+    asks
+      .filter((ask) => ask !== null)
+      .map(async ([name, ask]) => {
+        try {
+          return await ask();
+        } catch (error) {
+          return {
+            name,
+            state: "failing",
+            detail: error instanceof Error ? error.message : String(error),
+            figures: {},
+          } as const;
+        }
+      }),
+  );
+};

@@ -1,0 +1,2 @@
+export { createKafkaBus, type KafkaBusOptions } from "./bus.ts";
+export { topicConfigs } from "./topic-configs.ts";

@@ -1,0 +1,30 @@
+import { VERBS } from "./cli/verbs.ts";
+
+const [verb = "help", ...args] = process.argv.slice(2);
+const stopping = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+  process.on(signal, () => {
+    // A second Ctrl-C means it: the data is safe either way, since every acknowledgement is on disk.
+    if (stopping.signal.aborted) process.exit(130);
+    stopping.abort(signal);
+  });
+
+const run = VERBS[verb === "--help" || verb === "-h" ? "help" : verb === "--version" ? "version" : verb];
+if (run === undefined) {
+  process.stderr.write(`homeostat: no such command: ${verb} (see: homeostat help)\n`);
+  process.exit(2);
+}
+try {
+  process.exitCode = await run({
+    args,
+    env: process.env,
+    signal: stopping.signal,
+    out: (line) => void process.stdout.write(`${line}\n`),
+    err: (line) => void process.stderr.write(`${line}\n`),
+  });
+} catch (error) {
+  process.stderr.write(`homeostat ${verb}: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = error instanceof Error && "exitCode" in error ? Number(error.exitCode) : 1;
+}
+// Timers of libraries (and a library thread of the engine's child) must not keep a finished command alive.
+process.exit();

@@ -1,0 +1,161 @@
+import { AgentConfig } from "@homeostat/agent";
+import { StoreConfig } from "@homeostat/analytics";
+import { DetectorsConfig } from "@homeostat/detectors";
+import { IngestConfig } from "@homeostat/ingest";
+import { RemediationConfig } from "@homeostat/remediation";
+import { parseDocument } from "yaml";
+import { z } from "zod";
+import { Secret } from "./secret.ts";
+
+const MIB = 1_048_576;
+
+const Bus = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("embedded"),
+    /** The most that the log on disk may take; at the cap producers are told to wait. */
+    bytes_max: z
+      .int()
+      .min(64 * MIB)
+      .default(4096 * MIB),
+  }),
+  z.strictObject({
+    kind: z.literal("kafka"),
+    brokers: z
+      .array(z.string().regex(/^[^\s:]+:\d{1,5}$/, "want host:port"))
+      .min(1)
+      .max(64),
+    tls: z.boolean().default(false),
+    sasl: z
+      .strictObject({
+        mechanism: z.enum(["plain", "scram-sha-256", "scram-sha-512"]),
+        username: z.string().min(1),
+        password: Secret,
+      })
+      .optional(),
+  }),
+]);
+
+const Store = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("embedded"),
+    memory_bytes_max: z
+      .int()
+      .min(256 * MIB)
+      .default(1024 * MIB),
+  }),
+  z.strictObject({
+    kind: z.literal("clickhouse"),
+    url: z.url({ protocol: /^https?$/ }),
+    username: z.string().min(1).default("default"),
+    password: Secret.optional(),
+  }),
+]);
+
+const Http = z.strictObject({
+  host: z.string().min(1).default("127.0.0.1"),
+  /** 0 takes a free port; `homeostat status` tells which. */
+  port: z.int().min(0).max(65_535).default(7070),
+});
+
+const Relay = z.strictObject({
+  /** Agents that hold no Kafka credentials speak to this API with a token that stands for one host. */
+  agents: z
+    .array(z.strictObject({ host: z.string().min(1).max(255), token: Secret }))
+    .max(10_000)
+    .default([]),
+});
+
+/** How an agent on a machine of its own reaches the platform. */
+const AgentLink = z.discriminatedUnion("kind", [
+  /** It speaks to the bus itself. */
+  z.strictObject({ kind: z.literal("bus") }),
+  /** It holds no credentials for the bus: everything goes through a platform's API. */
+  z.strictObject({ kind: z.literal("relay"), url: z.url({ protocol: /^https?$/ }), token: Secret }),
+]);
+
+const Trust = z.strictObject({
+  /** PEM files of the public keys whose commands this agent obeys, beside the key of the platform in its own process. */
+  command_keys: z.array(z.string().min(1).max(4096)).max(16).default([]),
+});
+
+/** Which parts run in this process. One machine runs all of them; a fleet spreads them. */
+export const PARTS = ["agent", "ingest", "detectors", "remediation", "api"] as const;
+
+export const Options = z
+  .strictObject({
+    data_dir: z.string().min(1).default(".homeostat"),
+    parts: z
+      .array(z.enum(PARTS))
+      .min(1)
+      .default([...PARTS]),
+    http: Http.prefault({}),
+    log_level: z.enum(["debug", "info", "warn", "error"]).default("info"),
+    bus: Bus.prefault({ kind: "embedded" }),
+    store: Store.prefault({ kind: "embedded" }),
+    relay: Relay.prefault({}),
+    agent_link: AgentLink.prefault({ kind: "bus" }),
+    trust: Trust.prefault({}),
+    agent: AgentConfig.prefault({}),
+    analytics: StoreConfig.prefault({}),
+    ingest: IngestConfig.prefault({}),
+    detectors: DetectorsConfig.prefault({}),
+    remediation: RemediationConfig.prefault({}),
+  })
+  .superRefine((options, context) => {
+    const has = (part: (typeof PARTS)[number]) => options.parts.includes(part);
+    const problem = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    const isRelayed = options.agent_link.kind === "relay";
+    const isAgentAlone = options.parts.every((part) => part === "agent");
+    if (isRelayed && !isAgentAlone) problem("agent_link", "a relay is for an agent alone: set parts to [agent]");
+    if (options.bus.kind === "embedded" && !isRelayed && !PARTS.every((part) => part === "agent" || has(part)))
+      problem("parts", "the embedded bus lives in one process: leave these parts on, or point `bus` at Kafka");
+    if (options.store.kind === "embedded" && !isAgentAlone && !has("ingest"))
+      problem("store", "the embedded store belongs to the process that ingests: point `store` at a ClickHouse server");
+    if (has("agent") && !has("remediation") && options.trust.command_keys.length === 0)
+      problem("trust", "an agent away from its platform needs command_keys, or it would refuse every command");
+  });
+export type Options = z.infer<typeof Options>;
+
+/** Everything that is wrong with a configuration, one line each: `path: what`. */
+export class OptionsError extends Error {
+  override readonly name = "OptionsError";
+  readonly problems: readonly string[];
+  constructor(source: string, problems: readonly string[]) {
+    super([`${source} was refused:`, ...problems.map((problem) => `  - ${problem}`)].join("\n"));
+    this.problems = problems;
+  }
+}
+
+const pathText = (path: readonly PropertyKey[]): string =>
+  path
+    .map((part, i) => (typeof part === "number" ? `[${part}]` : i === 0 ? String(part) : `.${String(part)}`))
+    .join("");
+
+const describe = (issue: z.core.$ZodIssue): readonly string[] =>
+  issue.code === "unrecognized_keys"
+    ? issue.keys.map((key) => `${pathText([...issue.path, key])}: unknown key`)
+    : [`${pathText(issue.path) || "(the whole file)"}: ${issue.message}`];
+
+/**
+ * Parses and validates a YAML configuration; the result is frozen.
+ * @throws OptionsError with all problems at once, each with its path.
+ */
+export const parseOptions = (text: string, source: string): Options => {
+  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: true, maxAliasCount: 100 } as never);
+  if (document.errors.length > 0)
+    throw new OptionsError(
+      source,
+      document.errors.map((error) => error.message.split("\n")[0] ?? error.code),
+    );
+  const result = Options.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
+  if (!result.success) throw new OptionsError(source, result.error.issues.flatMap(describe));
+  return deepFreeze(result.data);
+};
+
+const deepFreeze = <T>(value: T): T => {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const member of Object.values(value)) deepFreeze(member);
+  }
+  return value;
+};

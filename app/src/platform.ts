@@ -1,0 +1,259 @@
+import { createPublicKey, type KeyObject, randomUUID } from "node:crypto";
+import { readFileSync, rmSync } from "node:fs";
+import {
+  type Agent,
+  agentHost,
+  createAgent,
+  createBusLink,
+  createRelayLink,
+  type Link,
+  relayRoutes,
+} from "@homeostat/agent";
+import { createApi, metricFact } from "@homeostat/analytics";
+import { createRunner, type Runner } from "@homeostat/detectors";
+import { createIngest, type Ingest } from "@homeostat/ingest";
+import { createEngine, type Engine } from "@homeostat/remediation";
+import type { Bus, Finding, Log } from "@homeostat/schemas";
+import { pino } from "pino";
+import { aboutPlatform } from "./about.ts";
+import { type DataDir, openDataDir, writeFileAtomically } from "./data-dir.ts";
+import { createFactsReader } from "./facts.ts";
+import { type Parts, readHealth } from "./health.ts";
+import { type LiveStore, openLiveStore } from "./live-store.ts";
+import { createLogFile } from "./log-file.ts";
+import { openBus } from "./open-bus.ts";
+import type { Options } from "./options.ts";
+import { createReports } from "./reports.ts";
+import { readSecret, type Secret } from "./secret.ts";
+import { Undo } from "./undo.ts";
+
+/** How often the detectors are told that time has passed. */
+const TICK_MS = 1000;
+
+export interface PlatformSetting {
+  readonly options: Options;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+  readonly now: () => number;
+  /** Aborts a start that waits for a bus or a store. */
+  readonly signal: AbortSignal;
+  /** What a start waits for, in words. */
+  readonly onWaiting: (what: string) => void;
+}
+
+export interface Platform {
+  /** One line each, for a person. */
+  readonly about: { readonly watches: string; readonly heals: string; readonly bus: string; readonly store: string };
+  /** Where the API listens; null when it does not run here. */
+  readonly url: string | null;
+  stop(): Promise<void>;
+}
+
+interface Site extends PlatformSetting {
+  readonly dataDir: DataDir;
+  readonly log: Log;
+  readonly host: string;
+  readonly undo: Undo;
+  readonly secret: (secret: Secret | undefined) => Promise<string>;
+}
+
+const trustedKeys = ({ options, dataDir }: Site): readonly KeyObject[] => [
+  dataDir.verifyKey,
+  ...options.trust.command_keys.map((path) => createPublicKey(readFileSync(path))),
+];
+
+const agentLink = async ({ options, host, secret }: Site, bus: Bus | null): Promise<Link> => {
+  const { agent_link } = options;
+  if (agent_link.kind === "relay")
+    return createRelayLink({ url: agent_link.url, token: await secret(agent_link.token), host, fetch });
+  if (bus === null) throw new Error("an agent without a relay needs the bus");
+  return createBusLink({ bus, host });
+};
+
+const startAgent = async (site: Site, bus: Bus | null): Promise<Agent> => {
+  const { options, dataDir, now, log, undo } = site;
+  const link = await agentLink(site, bus);
+  const agent = createAgent({
+    config: options.agent,
+    dir: dataDir.agent,
+    link,
+    trustedKeys: trustedKeys(site),
+    now,
+    log,
+  });
+  await agent.start();
+  undo.add("agent", () => agent.stop());
+  return agent;
+};
+
+const startIngest = async ({ options, host, now, log, undo }: Site, bus: Bus, store: LiveStore): Promise<Ingest> => {
+  const reportFinding = (finding: Finding): Promise<void> =>
+    bus.publish([{ topic: "detect.findings", key: finding.entity.host, value: Buffer.from(JSON.stringify(finding)) }]);
+  const insert = {
+    insertNative: (native: Parameters<ReturnType<LiveStore["current"]>["insertNative"]>[0]) =>
+      store.current().insertNative(native),
+    insertJson: (json: Parameters<ReturnType<LiveStore["current"]>["insertJson"]>[0]) =>
+      store.current().insertJson(json),
+    lastSequences: (topic: string, partition: number) => store.current().lastSequences(topic, partition),
+  };
+  const ingest = createIngest({ bus, insert, config: options.ingest, now, log, reportFinding, host });
+  await ingest.start();
+  undo.add("ingest", () => ingest.stop());
+  return ingest;
+};
+
+const startRunner = async ({ options, now, log, undo }: Site, bus: Bus, store: LiveStore): Promise<Runner> => {
+  const runner = createRunner({
+    bus,
+    config: options.detectors,
+    snapshots: {
+      load: (name, key) => store.current().snapshots.load(name, key),
+      save: (name, key, version, bytes) => store.current().snapshots.save(name, key, version, bytes),
+    },
+    now,
+    log,
+  });
+  await runner.start();
+  undo.add("detectors", () => runner.stop());
+  const ticking = setInterval(() => void runner.tick(now()), TICK_MS);
+  undo.add("tick", () => clearInterval(ticking));
+  return runner;
+};
+
+const startEngine = async ({ options, dataDir, now, log, undo }: Site, bus: Bus, store: LiveStore): Promise<Engine> => {
+  const facts = createFactsReader({
+    now,
+    readMetric: async ({ metric, labels, aggregate, fromUnixMs, toUnixMs }) => {
+      const params = { metric_name: metric, labels, aggregate, from_unix_ms: fromUnixMs, to_unix_ms: toUnixMs };
+      const [row] = await store.current().run(metricFact, params);
+      return row?.value ?? null;
+    },
+  });
+  const engine = createEngine({
+    bus,
+    config: options.remediation,
+    facts,
+    signingKey: dataDir.signingKey,
+    now,
+    log,
+    newId: randomUUID,
+    timers: {
+      after: (ms, run) => {
+        const timer = setTimeout(run, ms);
+        return () => clearTimeout(timer);
+      },
+    },
+  });
+  await engine.start();
+  undo.add("remediation", () => engine.stop());
+  return engine;
+};
+
+const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
+
+const startApi = async (site: Site, parts: Parts, bus: Bus, store: LiveStore): Promise<string> => {
+  const { options, dataDir, version, now, log, undo, secret } = site;
+  const { host, port } = options.http;
+  const notHere = { refused: "not_leader", message: "remediation does not run in this process" };
+  const api = createApi({
+    run: (query, params, runOptions) => store.current().run(query, params, runOptions),
+    health: () => readHealth(parts),
+    reports: createReports(store.current),
+    decide: async (runId, { approved, by, note }) =>
+      (await parts.engine?.decide(runId, { approved, by, note })) ?? notHere,
+    acknowledge: async (incidentId, by) => (await parts.engine?.acknowledge(incidentId, by)) ?? notHere,
+    version,
+    token: dataDir.apiToken,
+    isLoopback: LOOPBACK.has(host),
+    now,
+    log,
+  });
+  const { agents } = options.relay;
+  if (agents.length > 0) {
+    const tokens = await Promise.all(
+      agents.map(async (agent) => ({ host: agent.host, token: await secret(agent.token) })),
+    );
+    await api.register(relayRoutes({ bus, tokens, name: randomUUID(), now }), { prefix: "/relay/v1" });
+  }
+  const url = await listen(api, { host, port });
+  undo.add("api", () => api.close());
+  return url;
+};
+
+const listen = async (api: ReturnType<typeof createApi>, at: { host: string; port: number }): Promise<string> => {
+  try {
+    return await api.listen(at);
+  } catch (error) {
+    const isTaken = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
+    if (!isTaken) throw error;
+    throw new Error(
+      `port ${at.port} is taken: is Homeostat running already? (http.port in the configuration; 0 takes a free one)`,
+      {
+        cause: error,
+      },
+    );
+  }
+};
+
+/** Order matters: what others need comes first, and is the last to stop. */
+const startParts = async (site: Site): Promise<{ readonly parts: Parts; readonly url: string | null }> => {
+  const { options, dataDir, now, log, undo, signal, onWaiting, secret } = site;
+  const has = (part: Options["parts"][number]): boolean => options.parts.includes(part);
+  if (options.agent_link.kind === "relay") {
+    const agent = await startAgent(site, null);
+    return { parts: { bus: null, store: null, agent, ingest: null, runner: null, engine: null }, url: null };
+  }
+  const bus = await openBus(options, {
+    dir: dataDir.bus,
+    saslPassword: await secret(options.bus.kind === "kafka" ? options.bus.sasl?.password : undefined),
+    now,
+    log,
+    signal,
+    onWaiting,
+  });
+  undo.add("bus", () => bus.stop());
+  // An agent watches from the first second on, also while the store is still coming up: the bus keeps what it says.
+  const agent = has("agent") ? await startAgent(site, bus) : null;
+  if (options.parts.every((part) => part === "agent"))
+    return { parts: { bus, store: null, agent, ingest: null, runner: null, engine: null }, url: null };
+  const password = await secret(options.store.kind === "clickhouse" ? options.store.password : undefined);
+  const store = await openLiveStore({ options, dir: dataDir.store, password, now, log, signal, onWaiting });
+  undo.add("store", () => store.stop());
+  const ingest = has("ingest") ? await startIngest(site, bus, store) : null;
+  const runner = has("detectors") ? await startRunner(site, bus, store) : null;
+  const engine = has("remediation") ? await startEngine(site, bus, store) : null;
+  const parts = { bus, store, agent, ingest, runner, engine };
+  const url = has("api") ? await startApi(site, parts, bus, store) : null;
+  return { parts, url };
+};
+
+/** @throws when a part cannot be started; what had started is stopped again. */
+export const startPlatform = async (setting: PlatformSetting): Promise<Platform> => {
+  const { options, env, now, version } = setting;
+  const dataDir = openDataDir(options.data_dir);
+  const undo = new Undo();
+  const logFile = createLogFile(dataDir.log);
+  undo.add("log", () => logFile.close());
+  const log = pino(
+    { level: options.log_level, base: null, redact: ["*.password", "*.token", "*.authorization"] },
+    logFile,
+  );
+  const stop = () => undo.run((name, error) => log.error({ err: error, part: name }, "a part did not stop in order"));
+  const host = agentHost(options.agent);
+  const secret = async (one: Secret | undefined) => (one === undefined ? "" : readSecret(one, env));
+  try {
+    log.info({ version, parts: options.parts, host }, "starting");
+    const { parts, url } = await startParts({ ...setting, dataDir, log, host, undo, secret });
+    if (url !== null) {
+      const told = { pid: process.pid, url, version, started_at_unix_ms: now() };
+      writeFileAtomically(dataDir.runFile, JSON.stringify(told));
+      undo.add("run file", () => rmSync(dataDir.runFile, { force: true }));
+    }
+    log.info({ url }, "ready");
+    return { about: aboutPlatform(options, { host, store: parts.store?.about ?? "none" }), url, stop };
+  } catch (error) {
+    log.error({ err: error }, "the start failed");
+    await stop();
+    throw error;
+  }
+};

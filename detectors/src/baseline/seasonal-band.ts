@@ -1,0 +1,110 @@
+/**
+ * What is normal for a series at an hour of the week, from what the same hours were like before.
+ *
+ * Each hour that has passed (a visit) is kept as three order statistics of its minute means: the 5 %, 50 % and 95 % quantiles. They are exact,
+ * three numbers whatever the sampling rate, and forget by themselves, as only the newest VISITS of each hour of the week stay: 504 visits a series.
+ * A sketch (P², t-digest) would have to be told to forget. The band is the envelope of the visits' quantiles plus a margin in units of the spread
+ * within an hour, so neither one bad minute nor, where there are three visits, one bad hour moves it. Hours are UTC.
+ */
+export const HOURS = 168;
+export const VISITS = 3;
+export const HOUR_MS = 3_600_000;
+
+/** Per visit: 5 %, 50 % and 95 % quantile. */
+const QUANTILES = [0.05, 0.5, 0.95] as const;
+export const VISIT_WIDTH = QUANTILES.length;
+
+/** Older visits say nothing about today. */
+const VISIT_AGE_HOURS_MAX = (VISITS + 2) * HOURS;
+
+export type BandLevel = "hour_of_week" | "hour_of_day" | "global";
+
+export interface Band {
+  readonly level: BandLevel;
+  readonly low: number;
+  readonly center: number;
+  readonly high: number;
+}
+
+export interface BandOptions {
+  /** Hours that must have been seen before the series as a whole is known. */
+  readonly warmUpHours: number;
+  /** Width of the margin, in standard deviations as a normal distribution with that spread would have them. */
+  readonly margin: number;
+  /** The least that a standard deviation is taken to be: flat series have none. */
+  readonly floor: { readonly absolute: number; readonly relative: number };
+}
+
+/** Of sorted values, linear between the neighbours (Hyndman and Fan 1996, type 7, as R and numpy have it). */
+export const quantile = (sorted: ArrayLike<number>, share: number): number => {
+  const at = (sorted.length - 1) * share;
+  const below = sorted[Math.floor(at)] ?? Number.NaN;
+  const above = sorted[Math.ceil(at)] ?? Number.NaN;
+  return below + (above - below) * (at - Math.floor(at));
+};
+
+export const summariseHour = (minutes: Float64Array): readonly number[] => {
+  const sorted = minutes.toSorted();
+  return QUANTILES.map((share) => quantile(sorted, share));
+};
+
+/** The distance between the 5 % and the 95 % quantile of a normal distribution, in standard deviations. */
+const NORMAL_SPREAD = 3.29;
+
+interface Visits {
+  /** The hour since 1970 of each visit, NaN where there is none: HOURS × VISITS. */
+  readonly hours: Float64Array;
+  /** The quantiles of each visit: HOURS × VISITS × VISIT_WIDTH. */
+  readonly quantiles: Float64Array;
+}
+
+/** Places of the visits that are like `hour`: every `period` hours, and not too old. */
+const visitsLike = ({ hours }: Visits, hour: number, period: number): readonly number[] => {
+  const places: number[] = [];
+  for (let of = hour % period; of < HOURS; of += period) {
+    for (let visit = 0; visit < VISITS; visit++) {
+      const place = of * VISITS + visit;
+      if (hour - (hours[place] as number) <= VISIT_AGE_HOURS_MAX) places.push(place);
+    }
+  }
+  return places;
+};
+
+const columnOf = ({ quantiles }: Visits, places: readonly number[], which: number): Float64Array =>
+  Float64Array.from(places, (place) => quantiles[place * VISIT_WIDTH + which] as number).sort();
+
+const bandOver = (visits: Visits, places: readonly number[], level: BandLevel, options: BandOptions): Band => {
+  const lows = columnOf(visits, places, 0);
+  const center = quantile(columnOf(visits, places, 1), 0.5);
+  const highs = columnOf(visits, places, 2);
+  const spreads = Float64Array.from(places, (place) => {
+    const at = place * VISIT_WIDTH;
+    return ((visits.quantiles[at + 2] as number) - (visits.quantiles[at] as number)) / NORMAL_SPREAD;
+  }).sort();
+  const floor = Math.max(options.floor.absolute, options.floor.relative * Math.abs(center), Number.MIN_VALUE);
+  const margin = options.margin * Math.max(floor, quantile(spreads, 0.5));
+  // The global band must hold the hours of the day that differ most; elsewhere one odd visit is left out.
+  const trimmed = level !== "global" && places.length >= VISITS ? 1 : 0;
+  const low = (lows[trimmed] as number) - margin;
+  const high = (highs[highs.length - 1 - trimmed] as number) + margin;
+  return { level, low, center, high };
+};
+
+/** The band for one hour (hours since 1970) from the narrowest likeness that has been seen often enough; null while warming up. */
+export const bandFor = (visits: Visits, hour: number, options: BandOptions): Band | null => {
+  const ofWeek = visitsLike(visits, hour, HOURS);
+  if (ofWeek.length >= VISITS) return bandOver(visits, ofWeek, "hour_of_week", options);
+  const all = visitsLike(visits, hour, 1);
+  if (all.length < options.warmUpHours) return null;
+  const ofDay = visitsLike(visits, hour, 24);
+  return ofDay.length >= VISITS
+    ? bandOver(visits, ofDay, "hour_of_day", options)
+    : bandOver(visits, all, "global", options);
+};
+
+/** Of the last week's hours, how many have been seen. */
+export const coverageHours = ({ hours }: Visits, hour: number): number => {
+  let seen = 0;
+  for (const visit of hours) if (hour - visit <= HOURS) seen++;
+  return seen;
+};

@@ -1,0 +1,41 @@
+import type { Batch, Finding } from "@homeostat/schemas";
+import type { Snapshot } from "./snapshot.ts";
+
+/** Rows whose time is further ahead of the observer's clock than this are passed over: one wrong clock must not make all others late. */
+export const FUTURE_MS = 300_000;
+
+/** Idle subjects are looked for this often. */
+export const FORGET_EVERY_MS = 60_000;
+
+/** Only an observer that has kept up for this long may call a subject idle: what lives has been heard by then. */
+export const FORGET_OBSERVED_MS = 3_600_000;
+
+export interface IntakeCounts {
+  rows: number;
+  /** Too far ahead of the clock. */
+  future: number;
+  /** Older than the present: they teach, and announce nothing. */
+  late: number;
+  /** Samples whose series has not been told yet. */
+  unknown: number;
+}
+
+export const noCounts = (): IntakeCounts => ({ rows: 0, future: 0, late: 0, unknown: 0 });
+
+export interface Tick {
+  readonly nowUnixMs: number;
+  readonly observingSinceUnixMs: number;
+}
+
+/** What one partition's batches become: windows for its rules. Metrics and logs differ here; offsets, snapshots and publishing are the partition's. */
+export interface Intake {
+  readonly counts: IntakeCounts;
+  /** How many subjects (series, or streams) are watched, and how many were refused at the cap. */
+  readonly subjects: number;
+  readonly refused: number;
+  take(batch: Batch, from: { readonly key: string | null; readonly nowUnixMs: number }): readonly Finding[];
+  tick(tick: Tick): readonly Finding[];
+  save(): Snapshot;
+  /** Findings to take back, because their rules are gone. @throws when the snapshot is not of this form. */
+  load(snapshot: Snapshot): readonly Finding[];
+}

@@ -1,0 +1,343 @@
+import type { Batch, BatchOf, Finding } from "@homeostat/schemas";
+import { z } from "zod";
+import { type Columns, growColumns, loadColumns, makeColumns, pickColumns, saveColumns } from "../columns.ts";
+import { FRESH_MS } from "../episode.ts";
+import type { Series } from "../series.ts";
+import type { Hosts, MetricWindow } from "../window.ts";
+import { Cap } from "./cap.ts";
+import type { DetectorsConfig } from "./config.ts";
+import { FingerprintIndex } from "./fingerprint-index.ts";
+import { FORGET_EVERY_MS, FORGET_OBSERVED_MS, FUTURE_MS, type Intake, noCounts, type Tick } from "./intake.ts";
+import { loadWatches, SavedWatches, saveWatches } from "./saved-watches.ts";
+import type { Snapshot } from "./snapshot.ts";
+import type { Watch } from "./watch.ts";
+
+/** A host that says nothing for longer than this, by its own clock, has paused. */
+const HOST_PAUSE_MS = 10_000;
+
+const TWO_POW_32 = 4_294_967_296;
+
+const SERIES_LAYOUT = { arrived: { fill: 0 } } as const;
+const HOST_LAYOUT = {
+  lastEvent: { fill: 0 },
+  currentAt: { fill: 0 },
+  speakingSince: { fill: 0 },
+  arrived: { fill: 0 },
+} as const;
+
+const SavedSeries = z.strictObject({
+  fingerprint: z.string().regex(/^[0-9a-f]{16}$/),
+  metric: z.string(),
+  unit: z.string(),
+  isCounter: z.boolean(),
+  host: z.string(),
+  service: z.string(),
+  labels: z.record(z.string(), z.string()),
+});
+
+const SavedIntake = z.strictObject({
+  series: z.array(SavedSeries),
+  hosts: z.array(z.string()),
+  series_cap: z.unknown(),
+  host_cap: z.unknown(),
+  watches: SavedWatches,
+});
+
+/** One rule and the samples that are gathered for it out of a batch. */
+interface Share {
+  readonly watch: Watch<MetricWindow>;
+  series: Series[];
+  count: number;
+  slots: Uint32Array;
+  times: Float64Array;
+  values: Float64Array;
+}
+
+const shareOf = (watch: Watch<MetricWindow>): Share => ({
+  watch,
+  series: [],
+  count: 0,
+  slots: new Uint32Array(0),
+  times: new Float64Array(0),
+  values: new Float64Array(0),
+});
+
+const lengthen = (share: Share): void => {
+  const length = Math.max(64, share.slots.length * 2);
+  const { slots, times, values } = share;
+  share.slots = new Uint32Array(length);
+  share.times = new Float64Array(length);
+  share.values = new Float64Array(length);
+  share.slots.set(slots);
+  share.times.set(times);
+  share.values.set(values);
+};
+
+const NO_SHARES = new Uint32Array(0);
+
+/** The two halves of each 64-bit cell, low before high. */
+const halves = (cells: BigInt64Array | BigUint64Array): Uint32Array =>
+  new Uint32Array(cells.buffer, cells.byteOffset, cells.length * 2);
+
+const hex = (low: number, high: number): string =>
+  high.toString(16).padStart(8, "0") + low.toString(16).padStart(8, "0");
+
+export class MetricIntake implements Intake {
+  readonly counts = noCounts();
+  readonly #config: DetectorsConfig;
+  readonly #shares: readonly Share[];
+  readonly #seriesCap: Cap;
+  readonly #hostCap: Cap;
+  #series: Series[] = [];
+  #seriesColumns = makeColumns(SERIES_LAYOUT);
+  #index = new FingerprintIndex();
+  /** By series: pairs of a share's place and the slot in it. */
+  #sharesOf: Uint32Array[] = [];
+  #hostNames: string[] = [];
+  #hostSlots = new Map<string, number>();
+  #hostColumns: Columns<typeof HOST_LAYOUT> = makeColumns(HOST_LAYOUT);
+  #forgotAt = 0;
+
+  constructor(watches: readonly Watch<MetricWindow>[], config: DetectorsConfig) {
+    this.#config = config;
+    this.#shares = watches.map(shareOf);
+    this.#seriesCap = new Cap({ rule: "series-cap", what: "series", max: config.series_max });
+    this.#hostCap = new Cap({ rule: "host-cap", what: "hosts", max: config.hosts_max });
+  }
+
+  get subjects(): number {
+    return this.#series.length;
+  }
+
+  get refused(): number {
+    return this.#seriesCap.refused + this.#hostCap.refused;
+  }
+
+  take(
+    batch: Batch,
+    { key, nowUnixMs }: { readonly key: string | null; readonly nowUnixMs: number },
+  ): readonly Finding[] {
+    if (batch.schema === "metric_samples") return this.#takeSamples(batch, key ?? "", nowUnixMs);
+    if (batch.schema === "metric_series") this.#takeSeries(batch, key ?? "", nowUnixMs);
+    return [];
+  }
+
+  tick({ nowUnixMs, observingSinceUnixMs }: Tick): readonly Finding[] {
+    const findings = this.#runShares({ nowUnixMs, observingSinceUnixMs, isTick: true });
+    findings.push(...this.#seriesCap.tick(nowUnixMs), ...this.#hostCap.tick(nowUnixMs));
+    if (nowUnixMs - observingSinceUnixMs >= FORGET_OBSERVED_MS && nowUnixMs - this.#forgotAt >= FORGET_EVERY_MS)
+      findings.push(...this.#forget(nowUnixMs));
+    return findings;
+  }
+
+  #takeSeries(batch: BatchOf<"metric_series">, key: string, nowUnixMs: number): void {
+    const fingerprints = halves(batch.column("fingerprint"));
+    for (let row = 0; row < batch.rowCount; row++) {
+      const low = fingerprints[row * 2] as number;
+      const high = fingerprints[row * 2 + 1] as number;
+      if (this.#index.get(low, high) >= 0) continue;
+      const host = batch.column("host_name").at(row) || key || "unknown";
+      if (this.#series.length >= this.#config.series_max) {
+        this.#seriesCap.refuse(host, nowUnixMs);
+        continue;
+      }
+      const series: Series = {
+        fingerprint: hex(low, high),
+        metric: batch.column("metric_name").at(row),
+        unit: batch.column("unit").at(row),
+        isCounter: batch.column("kind").at(row) === "counter",
+        host,
+        service: batch.column("service_name").at(row),
+        labels: batch.column("attributes").at(row),
+      };
+      this.#add(series, low, high);
+      this.#seriesColumns.at.arrived[this.#series.length - 1] = nowUnixMs;
+    }
+  }
+
+  #add(series: Series, low: number, high: number): void {
+    const number = this.#series.length;
+    this.#index.add(low, high, number);
+    this.#series.push(series);
+    growColumns(this.#seriesColumns, SERIES_LAYOUT, number + 1);
+    const shares: number[] = [];
+    this.#shares.forEach((share, place) => {
+      if (share.watch.matchesSeries?.(series) !== true) return;
+      shares.push(place, share.series.length);
+      share.series.push(series);
+    });
+    this.#sharesOf[number] = shares.length === 0 ? NO_SHARES : Uint32Array.from(shares);
+  }
+
+  #takeSamples(batch: BatchOf<"metric_samples">, key: string, nowUnixMs: number): readonly Finding[] {
+    if (key !== "") this.#hear(key, batch.header, nowUnixMs);
+    const fingerprints = halves(batch.column("fingerprint"));
+    const timestamps = halves(batch.column("timestamp"));
+    const values = batch.column("value");
+    const { arrived } = this.#seriesColumns.at;
+    const [futureFrom, freshFrom] = [nowUnixMs + FUTURE_MS, nowUnixMs - FRESH_MS];
+    let [unknown, future, late] = [0, 0, 0];
+    for (let row = 0; row < batch.rowCount; row++) {
+      const series = this.#index.get(fingerprints[row * 2] as number, fingerprints[row * 2 + 1] as number);
+      if (series < 0) {
+        unknown++;
+        continue;
+      }
+      const time = (timestamps[row * 2 + 1] as number) * TWO_POW_32 + (timestamps[row * 2] as number);
+      if (time > futureFrom) {
+        future++;
+        continue;
+      }
+      if (time < freshFrom) late++;
+      arrived[series] = nowUnixMs;
+      this.#hand(this.#sharesOf[series] as Uint32Array, time, values[row] as number);
+    }
+    this.counts.rows += batch.rowCount;
+    this.counts.unknown += unknown;
+    this.counts.future += future;
+    this.counts.late += late;
+    return this.#runShares({ nowUnixMs, observingSinceUnixMs: Number.POSITIVE_INFINITY, isTick: false });
+  }
+
+  #hand(shares: Uint32Array, time: number, value: number): void {
+    for (let at = 0; at < shares.length; at += 2) {
+      const share = this.#shares[shares[at] as number] as Share;
+      if (share.count === share.slots.length) lengthen(share);
+      share.slots[share.count] = shares[at + 1] as number;
+      share.times[share.count] = time;
+      share.values[share.count] = value;
+      share.count++;
+    }
+  }
+
+  #hear(
+    host: string,
+    header: { readonly time_min_unix_ms: number; readonly time_max_unix_ms: number },
+    nowUnixMs: number,
+  ): void {
+    const slot = this.#hostSlot(host, nowUnixMs);
+    const { time_min_unix_ms: from, time_max_unix_ms: to } = header;
+    if (slot === null || to > nowUnixMs + FUTURE_MS) return;
+    const at = this.#hostColumns.at;
+    at.arrived[slot] = nowUnixMs;
+    if (from - (at.lastEvent[slot] as number) > HOST_PAUSE_MS) at.speakingSince[slot] = from;
+    at.lastEvent[slot] = Math.max(to, at.lastEvent[slot] as number);
+    if (to >= nowUnixMs - FRESH_MS) at.currentAt[slot] = nowUnixMs;
+  }
+
+  #hostSlot(host: string, nowUnixMs: number): number | null {
+    const known = this.#hostSlots.get(host);
+    if (known !== undefined) return known;
+    if (this.#hostNames.length >= this.#config.hosts_max) {
+      this.#hostCap.refuse(host, nowUnixMs);
+      return null;
+    }
+    const slot = this.#hostNames.length;
+    this.#hostNames.push(host);
+    this.#hostSlots.set(host, slot);
+    growColumns(this.#hostColumns, HOST_LAYOUT, slot + 1);
+    return slot;
+  }
+
+  #runShares(time: Tick & { readonly isTick: boolean }): Finding[] {
+    const { lastEvent, currentAt, speakingSince } = this.#hostColumns.at;
+    const hosts: Hosts = { names: this.#hostNames, slotOf: this.#hostSlots, lastEvent, currentAt, speakingSince };
+    const findings: Finding[] = [];
+    for (const share of this.#shares) {
+      const { watch, series, count, slots, times, values } = share;
+      if (count === 0 && !time.isTick) continue;
+      findings.push(...watch.step({ ...time, series, hosts, count, slots, times, values }));
+      share.count = 0;
+    }
+    return findings;
+  }
+
+  #forget(nowUnixMs: number): readonly Finding[] {
+    this.#forgotAt = nowUnixMs;
+    const since = nowUnixMs - this.#config.forget_after_s * 1000;
+    return [...this.#forgetSeries(since, nowUnixMs), ...this.#forgetHosts(since, nowUnixMs)];
+  }
+
+  #forgetSeries(since: number, nowUnixMs: number): readonly Finding[] {
+    const isKept = (number: number) => (this.#seriesColumns.at.arrived[number] as number) >= since;
+    const kept = Uint32Array.from([...this.#series.keys()].filter(isKept));
+    if (kept.length === this.#series.length) return [];
+    const findings = this.#shares.flatMap(({ watch, series }, place) => {
+      if (watch.matchesSeries === null) return [];
+      const slots = new Uint32Array(series.length);
+      let count = 0;
+      for (const number of kept) {
+        const shares = this.#sharesOf[number] as Uint32Array;
+        for (let at = 0; at < shares.length; at += 2)
+          if (shares[at] === place) slots[count++] = shares[at + 1] as number;
+      }
+      return watch.forget(slots.slice(0, count), nowUnixMs);
+    });
+    const series = Array.from(kept, (number) => this.#series[number] as Series);
+    this.#seriesColumns = pickColumns(this.#seriesColumns, SERIES_LAYOUT, kept);
+    this.#rebuild(series);
+    return findings;
+  }
+
+  #rebuild(series: readonly Series[]): void {
+    this.#series = [];
+    this.#sharesOf = [];
+    this.#index = new FingerprintIndex();
+    for (const share of this.#shares) share.series = [];
+    for (const one of series) {
+      const low = Number.parseInt(one.fingerprint.slice(8), 16);
+      this.#add(one, low, Number.parseInt(one.fingerprint.slice(0, 8), 16));
+    }
+  }
+
+  #forgetHosts(since: number, nowUnixMs: number): readonly Finding[] {
+    const isKept = (slot: number) => (this.#hostColumns.at.arrived[slot] as number) >= since;
+    const kept = Uint32Array.from([...this.#hostNames.keys()].filter(isKept));
+    if (kept.length === this.#hostNames.length) return [];
+    this.#hostColumns = pickColumns(this.#hostColumns, HOST_LAYOUT, kept);
+    this.#hostNames = Array.from(kept, (slot) => this.#hostNames[slot] as string);
+    this.#hostSlots = new Map(this.#hostNames.map((name, slot) => [name, slot]));
+    return this.#shares
+      .filter(({ watch }) => watch.matchesSeries === null)
+      .flatMap(({ watch }) => watch.forget(kept, nowUnixMs));
+  }
+
+  save(): Snapshot {
+    const watches = saveWatches(this.#shares.map(({ watch }) => watch));
+    const json: z.input<typeof SavedIntake> = {
+      series: this.#series,
+      hosts: this.#hostNames,
+      series_cap: this.#seriesCap.save(),
+      host_cap: this.#hostCap.save(),
+      watches: watches.json,
+    };
+    const series = saveColumns(this.#seriesColumns, SERIES_LAYOUT);
+    const hosts = saveColumns(this.#hostColumns, HOST_LAYOUT);
+    const named = (prefix: string, columns: Readonly<Record<string, Float64Array>>) =>
+      Object.entries(columns).map(([name, values]) => [`${prefix}${name}`, values] as const);
+    return {
+      json,
+      columns: { ...watches.columns, ...Object.fromEntries([...named("series.", series), ...named("host.", hosts)]) },
+    };
+  }
+
+  load({ json, columns }: Snapshot): readonly Finding[] {
+    const saved = SavedIntake.parse(json);
+    const series = loadColumns({ arrived: columns["series.arrived"] ?? new Float64Array() }, SERIES_LAYOUT);
+    if (series.slots !== saved.series.length)
+      throw new RangeError(`${saved.series.length} series, ${series.slots} slots`);
+    const hosts = Object.keys(HOST_LAYOUT).map((name) => [name, columns[`host.${name}`] ?? new Float64Array()]);
+    this.#seriesColumns = series;
+    this.#rebuild(saved.series);
+    this.#hostColumns = loadColumns(Object.fromEntries(hosts), HOST_LAYOUT);
+    this.#hostNames = saved.hosts;
+    this.#hostSlots = new Map(saved.hosts.map((name, slot) => [name, slot]));
+    this.#seriesCap.load(saved.series_cap);
+    this.#hostCap.load(saved.host_cap);
+    return loadWatches(
+      this.#shares.map(({ watch }) => watch),
+      saved.watches,
+      columns,
+    );
+  }
+}
