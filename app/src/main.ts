@@ -8,6 +8,8 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     if (stopping.signal.aborted) process.exit(130);
     stopping.abort(signal);
   });
+// Whoever read our output has gone (`| head`): what is under way is still brought to its end, in silence.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
 
 const run = VERBS[verb === "--help" || verb === "-h" ? "help" : verb === "--version" ? "version" : verb];
 if (run === undefined) {

@@ -2,7 +2,7 @@ import { AgentConfig } from "@homeostat/agent";
 import { StoreConfig } from "@homeostat/analytics";
 import { DetectorsConfig } from "@homeostat/detectors";
 import { IngestConfig } from "@homeostat/ingest";
-import { RemediationConfig } from "@homeostat/remediation";
+import { RemediationConfig, WebhookConfig } from "@homeostat/remediation";
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { Secret } from "./secret.ts";
@@ -65,6 +65,19 @@ const Relay = z.strictObject({
     .default([]),
 });
 
+/** A receiver's token comes from a file or the environment, like every secret. */
+const Receivers = z
+  .array(WebhookConfig.extend({ bearer_token: Secret.optional() }))
+  .max(20)
+  .superRefine((receivers, context) => {
+    const names = receivers.map(({ name }) => name);
+    names.forEach((name, index) => {
+      if (names.indexOf(name) < index)
+        context.addIssue({ code: "custom", path: [index, "name"], message: `${name} is the name of another receiver` });
+    });
+  })
+  .default([]);
+
 /** How an agent on a machine of its own reaches the platform. */
 const AgentLink = z.discriminatedUnion("kind", [
   /** It speaks to the bus itself. */
@@ -99,7 +112,7 @@ export const Options = z
     analytics: StoreConfig.prefault({}),
     ingest: IngestConfig.prefault({}),
     detectors: DetectorsConfig.prefault({}),
-    remediation: RemediationConfig.prefault({}),
+    remediation: RemediationConfig.extend({ receivers: Receivers }).prefault({}),
   })
   .superRefine((options, context) => {
     const has = (part: (typeof PARTS)[number]) => options.parts.includes(part);

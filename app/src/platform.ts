@@ -12,7 +12,7 @@ import {
 import { createApi, metricFact } from "@homeostat/analytics";
 import { createRunner, type Runner } from "@homeostat/detectors";
 import { createIngest, type Ingest } from "@homeostat/ingest";
-import { createEngine, type Engine } from "@homeostat/remediation";
+import { createEngine, type Engine, type RemediationConfig } from "@homeostat/remediation";
 import type { Bus, Finding, Log } from "@homeostat/schemas";
 import { pino } from "pino";
 import { aboutPlatform } from "./about.ts";
@@ -120,7 +120,15 @@ const startRunner = async ({ options, now, log, undo }: Site, bus: Bus, store: L
   return runner;
 };
 
-const startEngine = async ({ options, dataDir, now, log, undo }: Site, bus: Bus, store: LiveStore): Promise<Engine> => {
+const receivers = ({ options, secret }: Site): Promise<RemediationConfig["receivers"]> =>
+  Promise.all(
+    options.remediation.receivers.map(async ({ bearer_token, ...receiver }) =>
+      bearer_token === undefined ? receiver : { ...receiver, bearer_token: await secret(bearer_token) },
+    ),
+  );
+
+const startEngine = async (site: Site, bus: Bus, store: LiveStore): Promise<Engine> => {
+  const { options, dataDir, now, log, undo } = site;
   const facts = createFactsReader({
     now,
     readMetric: async ({ metric, labels, aggregate, fromUnixMs, toUnixMs }) => {
@@ -131,7 +139,7 @@ const startEngine = async ({ options, dataDir, now, log, undo }: Site, bus: Bus,
   });
   const engine = createEngine({
     bus,
-    config: options.remediation,
+    config: { ...options.remediation, receivers: await receivers(site) },
     facts,
     signingKey: dataDir.signingKey,
     now,

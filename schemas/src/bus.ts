@@ -46,7 +46,10 @@ export interface AssignedPartition {
    */
   readonly committed: CommittedOffset | null;
   readonly earliestOffset: number;
-  /** The offset that the next message will get; everything below it is there to be read. */
+  /**
+   * The offset that the next message will get. Unless it equals `earliestOffset`, the message just below it is there: whoever replays up
+   * to it comes to an end, whatever compaction took on the way.
+   */
   readonly endOffset: number;
   readonly signal: AbortSignal;
   /** Durable when it resolves. Rejects with `not_owner` once the partition is given back. Moving back is allowed. */
@@ -102,7 +105,7 @@ export const METADATA_BYTES_MAX = 4_096;
 /** What one publish may carry in all. */
 export const PUBLISH_BYTES_MAX = 67_108_864;
 /** How long a member that has lost a partition may take to bring its handler to an end. */
-export const HAND_OVER_MS_MAX = 20_000;
+export const HAND_OVER_MS_MAX = 10_000;
 
 /** Boundary failures of the bus. `retryable` says whether the same call may succeed later. */
 export class BusError extends Error {

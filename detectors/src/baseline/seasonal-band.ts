@@ -1,3 +1,5 @@
+import { median, medianSorted, quantileSorted } from "simple-statistics";
+
 /**
  * What is normal for a series at an hour of the week, from what the same hours were like before.
  *
@@ -35,17 +37,9 @@ export interface BandOptions {
   readonly floor: { readonly absolute: number; readonly relative: number };
 }
 
-/** Of sorted values, linear between the neighbours (Hyndman and Fan 1996, type 7, as R and numpy have it). */
-export const quantile = (sorted: ArrayLike<number>, share: number): number => {
-  const at = (sorted.length - 1) * share;
-  const below = sorted[Math.floor(at)] ?? Number.NaN;
-  const above = sorted[Math.ceil(at)] ?? Number.NaN;
-  return below + (above - below) * (at - Math.floor(at));
-};
-
 export const summariseHour = (minutes: Float64Array): readonly number[] => {
   const sorted = minutes.toSorted();
-  return QUANTILES.map((share) => quantile(sorted, share));
+  return QUANTILES.map((share) => quantileSorted([...sorted], share));
 };
 
 /** The distance between the 5 % and the 95 % quantile of a normal distribution, in standard deviations. */
@@ -70,19 +64,19 @@ const visitsLike = ({ hours }: Visits, hour: number, period: number): readonly n
   return places;
 };
 
-const columnOf = ({ quantiles }: Visits, places: readonly number[], which: number): Float64Array =>
-  Float64Array.from(places, (place) => quantiles[place * VISIT_WIDTH + which] as number).sort();
+const columnOf = ({ quantiles }: Visits, places: readonly number[], which: number): number[] =>
+  places.map((place) => quantiles[place * VISIT_WIDTH + which] as number).sort((a, b) => a - b);
 
 const bandOver = (visits: Visits, places: readonly number[], level: BandLevel, options: BandOptions): Band => {
   const lows = columnOf(visits, places, 0);
-  const center = quantile(columnOf(visits, places, 1), 0.5);
+  const center = medianSorted(columnOf(visits, places, 1));
   const highs = columnOf(visits, places, 2);
-  const spreads = Float64Array.from(places, (place) => {
+  const spreads = places.map((place) => {
     const at = place * VISIT_WIDTH;
     return ((visits.quantiles[at + 2] as number) - (visits.quantiles[at] as number)) / NORMAL_SPREAD;
-  }).sort();
+  });
   const floor = Math.max(options.floor.absolute, options.floor.relative * Math.abs(center), Number.MIN_VALUE);
-  const margin = options.margin * Math.max(floor, quantile(spreads, 0.5));
+  const margin = options.margin * Math.max(floor, median(spreads));
   // The global band must hold the hours of the day that differ most; elsewhere one odd visit is left out.
   const trimmed = level !== "global" && places.length >= VISITS ? 1 : 0;
   const low = (lows[trimmed] as number) - margin;

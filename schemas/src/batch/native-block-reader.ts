@@ -119,9 +119,20 @@ const readStrings = (cursor: BlockCursor, count: number): StringColumn => {
   if (count > cursor.left) throw cursor.bad(`${count} strings in ${cursor.left} bytes`);
   const starts = new Uint32Array(count);
   const ends = new Uint32Array(count);
+  const { bytes } = cursor;
   for (let index = 0; index < count; index++) {
-    const length = cursor.varuint();
-    starts[index] = cursor.take(length);
+    // Most strings are shorter than 128 bytes: their length is one byte, read here without a call.
+    const first = bytes[cursor.at];
+    let length: number;
+    if (first !== undefined && first < 0x80) {
+      length = first;
+      cursor.at++;
+    } else {
+      length = cursor.varuint();
+    }
+    if (length > bytes.length - cursor.at) throw cursor.bad(`${length} bytes are needed, ${cursor.left} are left`);
+    starts[index] = cursor.at;
+    cursor.at += length;
     ends[index] = cursor.at;
   }
   return new StringColumn(cursor.bytes, starts, ends);

@@ -29,6 +29,18 @@ const ORPHAN_S_MAX = 1;
 const TRIM_INTERVAL_MS = 60_000;
 const TRIM_FIRST_MS = 3000;
 
+/** What the engine looks up about itself and the machine; other processes' environments are not among it. */
+const READABLE = [
+  `/proc/${process.pid}`,
+  "/proc/sys",
+  "/proc/cpuinfo",
+  "/proc/meminfo",
+  "/proc/stat",
+  "/proc/loadavg",
+  "/proc/uptime",
+  "/sys",
+];
+
 const callC = (funcName: string, paramsType: DataType[], paramsValue: unknown[]): number =>
   load({ library: "c", funcName, retType: DataType.I32, paramsType, paramsValue });
 
@@ -94,7 +106,7 @@ const keepTextSmall = (): void => {
 
 const runEngine = async ({ libraryPath, engineArguments, dir }: EngineOrder): Promise<void> => {
   open({ library: "chdb", path: libraryPath });
-  const isConfined = confine({ writable: [dir], readable: ["/proc", "/sys"] });
+  const isConfined = confine({ writable: [dir], readable: READABLE });
   process.send?.({ isConfined } satisfies EngineNotice);
   await load({
     library: "chdb",

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { DataType, load } from "ffi-rs";
 
 /*
@@ -23,6 +23,8 @@ const ACCESS_ALL = (1n << 15n) - 1n;
 const ACCESS_EXECUTE_AND_DEVICES = (1n << 0n) | (1n << 6n) | (1n << 11n);
 const ACCESS_READ = (1n << 2n) | (1n << 3n);
 const ACCESS_WRITE_FILE = 1n << 1n;
+/** What a rule on a file, not a directory, may speak of: execute, write, read, truncate. */
+const ACCESS_FILE = 0b111n | (1n << 14n);
 
 export interface Confinement {
   readonly writable: readonly string[];
@@ -42,14 +44,15 @@ const version = (): number =>
   syscall(LANDLOCK_CREATE_RULESET, [DataType.BigInt, DataType.BigInt, DataType.I32], [0n, 0n, CREATE_RULESET_VERSION]);
 
 const addRule = (ruleset: number, path: string, access: bigint): boolean => {
-  const directory = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  const place = openSync(path, constants.O_RDONLY);
+  const applicable = fstatSync(place).isDirectory() ? access : access & ACCESS_FILE;
   // struct landlock_path_beneath_attr, packed: u64 allowed_access, s32 parent_fd.
   const rule = Buffer.alloc(12);
-  rule.writeBigUInt64LE(access, 0);
-  rule.writeInt32LE(directory, 8);
+  rule.writeBigUInt64LE(applicable, 0);
+  rule.writeInt32LE(place, 8);
   const types = [DataType.I32, DataType.I32, DataType.U8Array, DataType.I32];
   const answer = syscall(LANDLOCK_ADD_RULE, types, [ruleset, RULE_PATH_BENEATH, rule, 0]);
-  closeSync(directory);
+  closeSync(place);
   return answer === 0;
 };
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, fork } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -148,8 +148,12 @@ describe("the embedded store's process", () => {
   });
 
   it("ends by itself within 2 s when its parent is killed, and leaves the directory to the next", async () => {
-    const parent: ChildProcess = fork(new URL("./embedded-store.test-parent.ts", import.meta.url), [dir], {
-      execArgv: [],
+    const program = `import { startEmbeddedStore } from ${JSON.stringify(new URL("./start-embedded-store.ts", import.meta.url))};
+      const nothing = () => undefined;
+      const log = { debug: nothing, info: nothing, warn: nothing, error: nothing };
+      const { pid } = await startEmbeddedStore({ dir: process.argv[1], log });
+      process.send({ pid });`;
+    const parent = spawn(process.execPath, ["--input-type=module", "-e", program, dir], {
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
     const [{ pid }] = (await once(parent, "message")) as [{ pid: number }];

@@ -61,48 +61,64 @@ const elements = (settings: Readonly<Record<string, string | number>>): string =
  * One machine, few tables: small pools and bounded caches. Measured idle: the caches and pools decide how far memory grows
  * under load, not where it begins (that is the program text; see child.ts).
  */
+const SERVER_SETTINGS = {
+  listen_host: "127.0.0.1",
+  http_port: 0,
+  mark_cache_size: 16 * MIB,
+  index_mark_cache_size: 8 * MIB,
+  primary_index_cache_size: 16 * MIB,
+  query_condition_cache_size: 4 * MIB,
+  uncompressed_cache_size: 0,
+  index_uncompressed_cache_size: 0,
+  mmap_cache_size: 16,
+  compiled_expression_cache_size: MIB,
+  compiled_expression_cache_elements_size: 16,
+  text_index_tokens_cache_size: 4 * MIB,
+  text_index_header_cache_size: 4 * MIB,
+  text_index_postings_cache_size: 8 * MIB,
+  vector_similarity_index_cache_size: MIB,
+  max_thread_pool_size: 200,
+  max_thread_pool_free_size: 4,
+  thread_pool_queue_size: 400,
+  max_io_thread_pool_size: 8,
+  max_io_thread_pool_free_size: 0,
+  background_pool_size: 2,
+  background_merges_mutations_concurrency_ratio: 2,
+  background_move_pool_size: 1,
+  background_fetches_pool_size: 1,
+  background_common_pool_size: 1,
+  background_buffer_flush_schedule_pool_size: 1,
+  background_schedule_pool_size: 2,
+  background_message_broker_schedule_pool_size: 1,
+  background_distributed_schedule_pool_size: 1,
+  tables_loader_foreground_pool_size: 2,
+  tables_loader_background_pool_size: 1,
+  max_connections: 256,
+  keep_alive_timeout: 30,
+  // A partition dropped by TTL is gone by design; this guard would refuse to drop a table above 50 GB.
+  max_table_size_to_drop: 0,
+  max_partition_size_to_drop: 0,
+};
+
+const MERGE_TREE_SETTINGS = {
+  number_of_free_entries_in_pool_to_execute_mutation: 1,
+  number_of_free_entries_in_pool_to_lower_max_size_of_merge: 1,
+  number_of_free_entries_in_pool_to_execute_optimize_entire_partition: 1,
+  // Idle tables are looked at rarely; a busy one wakes its own merges.
+  merge_selecting_sleep_ms: 5000,
+  max_merge_selecting_sleep_ms: 60_000,
+  cleanup_delay_period: 60,
+  max_cleanup_delay_period: 300,
+  merge_max_block_size_bytes: 4 * MIB,
+};
+
 export const renderEngineConfiguration = (configuration: EngineConfiguration): string => `<clickhouse>
   ${elements({
-    listen_host: "127.0.0.1",
-    http_port: 0,
     users_config: configuration.usersPath,
     user_files_path: configuration.userFilesPath,
     tmp_path: configuration.temporaryPath,
     max_server_memory_usage: configuration.memoryBytesMax,
-    mark_cache_size: 16 * MIB,
-    index_mark_cache_size: 8 * MIB,
-    primary_index_cache_size: 16 * MIB,
-    query_condition_cache_size: 4 * MIB,
-    uncompressed_cache_size: 0,
-    index_uncompressed_cache_size: 0,
-    mmap_cache_size: 16,
-    compiled_expression_cache_size: MIB,
-    compiled_expression_cache_elements_size: 16,
-    text_index_tokens_cache_size: 4 * MIB,
-    text_index_header_cache_size: 4 * MIB,
-    text_index_postings_cache_size: 8 * MIB,
-    vector_similarity_index_cache_size: MIB,
-    max_thread_pool_size: 200,
-    max_thread_pool_free_size: 4,
-    thread_pool_queue_size: 400,
-    max_io_thread_pool_size: 8,
-    max_io_thread_pool_free_size: 0,
-    background_pool_size: 2,
-    background_merges_mutations_concurrency_ratio: 2,
-    background_move_pool_size: 1,
-    background_fetches_pool_size: 1,
-    background_common_pool_size: 1,
-    background_buffer_flush_schedule_pool_size: 1,
-    background_schedule_pool_size: 2,
-    background_message_broker_schedule_pool_size: 1,
-    background_distributed_schedule_pool_size: 1,
-    tables_loader_foreground_pool_size: 2,
-    tables_loader_background_pool_size: 1,
-    max_connections: 256,
-    keep_alive_timeout: 30,
-    // A partition dropped by TTL is gone by design; this guard would refuse to drop a table above 50 GB.
-    max_table_size_to_drop: 0,
-    max_partition_size_to_drop: 0,
+    ...SERVER_SETTINGS,
   })}
   <logger>
     <level>error</level>
@@ -113,17 +129,7 @@ export const renderEngineConfiguration = (configuration: EngineConfiguration): s
     </levels>
   </logger>
   <merge_tree>
-  ${elements({
-    number_of_free_entries_in_pool_to_execute_mutation: 1,
-    number_of_free_entries_in_pool_to_lower_max_size_of_merge: 1,
-    number_of_free_entries_in_pool_to_execute_optimize_entire_partition: 1,
-    // Idle tables are looked at rarely; a busy one wakes its own merges.
-    merge_selecting_sleep_ms: 5000,
-    max_merge_selecting_sleep_ms: 60_000,
-    cleanup_delay_period: 60,
-    max_cleanup_delay_period: 300,
-    merge_max_block_size_bytes: 4 * MIB,
-  })}
+  ${elements(MERGE_TREE_SETTINGS)}
   </merge_tree>
   <http_handlers>
     <rule>

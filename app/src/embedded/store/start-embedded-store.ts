@@ -122,7 +122,7 @@ const launch = (order: EngineOrder): ChildProcess => {
     stdio: ["ignore", "ignore", "pipe", "ipc"],
     // A session of its own: Ctrl-C in the terminal is for the platform, which then stops its store in order.
     detached: true,
-    env: { PATH: process.env.PATH ?? "", TZ: "UTC" },
+    env: { TZ: "UTC" },
   });
   child.send(order);
   return child;

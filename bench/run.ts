@@ -1,0 +1,49 @@
+import { parseArgs } from "node:util";
+
+interface Benchmark {
+  readonly summary: string;
+  readonly options: readonly string[];
+  readonly load: () => Promise<{ run(options: Readonly<Record<string, string>>): Promise<void> }>;
+}
+
+/** The last line of each is one JSON object. */
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
+  ingest: {
+    summary: "rows per second from the bus into the store, beside the engine's own limit, and what is lost or doubled",
+    options: ["runs", "log-rows", "metric-rows"],
+    load: () => import("./ingest.ts"),
+  },
+  "batch-fuzz": {
+    summary: "broken batches against the decoder, for as long as you like",
+    options: ["cases", "seed"],
+    load: () => import("./batch-fuzz.ts"),
+  },
+};
+
+const help = (): string => {
+  const lines = Object.entries(BENCHMARKS).map(([name, { summary, options }]) => {
+    const flags = options.map((option) => `[--${option} N]`).join(" ");
+    return `  ${name} ${flags}\n      ${summary}`;
+  });
+  return `npm run bench -- <name> [options]\n\n${lines.join("\n")}\n`;
+};
+
+const main = async (): Promise<void> => {
+  const names = new Set(Object.values(BENCHMARKS).flatMap(({ options }) => options));
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: Object.fromEntries([...names].map((name) => [name, { type: "string" as const }])),
+  });
+  const [name] = positionals;
+  const benchmark = name === undefined ? undefined : BENCHMARKS[name];
+  if (benchmark === undefined) {
+    process.stdout.write(name === undefined ? help() : `There is no benchmark ${name}.\n\n${help()}`);
+    process.exitCode = name === undefined ? 0 : 2;
+    return;
+  }
+  const options: Record<string, string> = {};
+  for (const [key, value] of Object.entries(values)) if (typeof value === "string") options[key] = value;
+  await (await benchmark.load()).run(options);
+};
+
+await main();

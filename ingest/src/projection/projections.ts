@@ -1,0 +1,111 @@
+import {
+  CommandResult,
+  Finding,
+  Heartbeat,
+  IncidentRecord,
+  Notification,
+  RemediationRecord,
+  type TopicName,
+} from "@homeostat/schemas";
+import type { z } from "zod";
+import type { JsonInsert, RecordTable } from "../insert-port.ts";
+
+type Row = JsonInsert["rows"][number];
+
+/** One topic of JSON records and the table that holds the newest state of each key. */
+export interface Projection {
+  readonly topic: TopicName;
+  readonly table: RecordTable;
+  /** The columns beside `version` and `record`, or a ZodError for what is not such a record. */
+  columns(value: unknown, takenAtUnixMs: number): Row;
+}
+
+const projection = <Schema extends z.ZodType>(options: {
+  readonly topic: TopicName;
+  readonly table: RecordTable;
+  readonly schema: Schema;
+  readonly columns: (record: z.output<Schema>, takenAtUnixMs: number) => Row;
+}): Projection => ({
+  topic: options.topic,
+  table: options.table,
+  columns: (value, takenAtUnixMs) => options.columns(options.schema.parse(value), takenAtUnixMs),
+});
+
+export const PROJECTIONS: readonly Projection[] = [
+  projection({
+    topic: "detect.findings",
+    table: "findings",
+    schema: Finding,
+    columns: (finding) => ({
+      finding_id: finding.finding_id,
+      rule: finding.rule,
+      detector: finding.detector,
+      state: finding.state,
+      severity: finding.severity,
+      category: finding.category,
+      host_name: finding.entity.host,
+      service_name: finding.entity.service ?? "",
+      started_at: finding.started_at_unix_ms,
+      detected_at: finding.detected_at_unix_ms,
+    }),
+  }),
+  projection({
+    topic: "incidents.journal",
+    table: "incidents",
+    schema: IncidentRecord,
+    columns: ({ incident }) => ({
+      incident_id: incident.incident_id,
+      state: incident.state,
+      severity: incident.severity,
+      title: incident.title,
+      host_name: incident.entity.host,
+      service_name: incident.entity.service ?? "",
+      started_at: incident.times.started_at_unix_ms,
+      detected_at: incident.times.detected_at_unix_ms,
+      opened_at: incident.times.opened_at_unix_ms,
+    }),
+  }),
+  projection({
+    topic: "remediation.journal",
+    table: "remediation_runs",
+    schema: RemediationRecord,
+    columns: ({ run }) => ({
+      run_id: run.run_id,
+      incident_id: run.incident_id,
+      runbook: run.runbook,
+      state: run.state,
+      host_name: run.entity.host,
+      proposed_at: run.times.proposed_at_unix_ms,
+    }),
+  }),
+  projection({
+    topic: "agent.results",
+    table: "agent_results",
+    schema: CommandResult,
+    columns: (result, takenAtUnixMs) => ({
+      command_id: result.command_id,
+      host_name: result.host,
+      executor: result.executor,
+      state: result.state,
+      at: result.ended_at_unix_ms ?? result.started_at_unix_ms ?? takenAtUnixMs,
+    }),
+  }),
+  projection({
+    topic: "agent.heartbeats",
+    table: "heartbeats",
+    schema: Heartbeat,
+    columns: (heartbeat) => ({ host_name: heartbeat.host, state: heartbeat.state, at: heartbeat.at_unix_ms }),
+  }),
+  projection({
+    topic: "notify.outbox",
+    table: "notifications",
+    schema: Notification,
+    columns: (notification) => ({
+      delivery_id: notification.delivery_id,
+      incident_id: notification.incident_id,
+      receiver: notification.receiver,
+      state: notification.state,
+      created_at: notification.created_at_unix_ms,
+    }),
+  }),
+];

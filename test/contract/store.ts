@@ -1,0 +1,492 @@
+import { createClient } from "@clickhouse/client";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  createStore,
+  incidentById,
+  incidentsList,
+  ledger,
+  logHistogram,
+  logSearch,
+  metricFact,
+  metricLatest,
+  metricNames,
+  metricRange,
+  metricSeries,
+  renderedMigrations,
+  type Store,
+  StoreConfig,
+  type StoreOptions,
+} from "../../analytics/src/index.ts";
+import { seriesFingerprint, TELEMETRY } from "../../schemas/src/index.ts";
+import {
+  AROUND,
+  DAY_MS,
+  incidentRecord,
+  insertIncident,
+  insertSeries,
+  logBatch,
+  NOON,
+  nothing,
+  quietLog,
+} from "./store-rows.ts";
+
+/** One ClickHouse, and how to reach it. The suite makes databases of its own on it. */
+export interface StoreServer {
+  readonly url: string;
+  readonly username: string;
+  readonly password: string;
+  dispose(): Promise<void>;
+}
+
+/** The same suite for every ClickHouse that the platform may be pointed at. */
+export const describeStore = (name: string, start: () => Promise<StoreServer>): void => {
+  describe(name, () => {
+    let server: StoreServer;
+    let store: Store;
+    const database = `homeostat_contract_${process.pid}`;
+    const options = (config: Partial<StoreConfig> = {}): StoreOptions => ({
+      url: server.url,
+      username: server.username,
+      password: server.password,
+      config: StoreConfig.parse({ database, ...config }),
+      now: Date.now,
+      log: quietLog,
+    });
+    const ask = async <T>(query: string, params: Record<string, unknown> = {}): Promise<T[]> => {
+      const client = createClient({ url: server.url, username: server.username, password: server.password, database });
+      try {
+        return await (await client.query({ query, query_params: params, format: "JSONEachRow" })).json<T>();
+      } finally {
+        await client.close();
+      }
+    };
+    const countOf = async (table: string): Promise<number> =>
+      Number((await ask<{ n: string }>(`SELECT count() AS n FROM ${table}`))[0]?.n);
+
+    beforeAll(async () => {
+      server = await start();
+      store = createStore(options());
+      await store.migrate();
+    });
+    afterAll(async () => {
+      await ask(`DROP DATABASE IF EXISTS ${database} SYNC`).catch(nothing);
+      await store?.close();
+      await server?.dispose();
+    });
+
+    describe("migrations", () => {
+      it("are applied once, however often and by however many starters at once", async () => {
+        const fresh = options({ database: `${database}_race` });
+        const starters = [1, 2, 3, 4].map(() => createStore(fresh));
+        await Promise.all(starters.map((starter) => starter.migrate()));
+        await starters[0]?.migrate();
+        const applied = await ask<{ name: string }>(
+          `SELECT name FROM ${database}_race.schema_migrations FINAL ORDER BY version`,
+        );
+        expect(applied.map((migration) => migration.name)).toEqual([
+          "0001_telemetry.sql",
+          "0002_records.sql",
+          "0003_ledger_and_snapshots.sql",
+        ]);
+        await Promise.all(starters.map((starter) => starter.close()));
+        await ask(`DROP DATABASE ${database}_race SYNC`);
+      });
+
+      it.each(Object.entries(TELEMETRY))(
+        "give table %s the columns of schemas/src/telemetry.ts",
+        async (table, columns) => {
+          const found = await ask<{ name: string; type: string }>(
+            "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String} ORDER BY position",
+            { database, table },
+          );
+          const stored = found.map(({ name: column, type }) => ({
+            name: column,
+            type: type.replace(/LowCardinality\(String\)/g, "String"),
+          }));
+          expect(stored).toEqual(columns);
+        },
+      );
+
+      it("give every table a retention, days as partitions and a memory of insert tokens", async () => {
+        const tables = await ask<{ name: string; engine_full: string; partition_key: string }>(
+          "SELECT name, engine_full, partition_key FROM system.tables WHERE database = {database:String} AND name != 'schema_migrations'",
+          { database },
+        );
+        expect(tables).toHaveLength(11);
+        for (const table of tables) {
+          expect(table.engine_full, table.name).toMatch(/ TTL .*toIntervalDay\(\d+\)/);
+          expect(table.engine_full, table.name).toContain("ttl_only_drop_parts = 1");
+          expect(table.engine_full, table.name).toContain("deduplication_window = 10000");
+          expect(table.partition_key, table.name).toMatch(/^toDate\(/);
+        }
+      });
+
+      it("change a table's retention when the configuration does", async () => {
+        const shorter = createStore(options({ ttl_days: { ...options().config.ttl_days, logs: 3 } }));
+        await shorter.migrate();
+        await shorter.close();
+        const [logs] = await ask<{ engine_full: string }>(
+          "SELECT engine_full FROM system.tables WHERE database = {database:String} AND name = 'logs'",
+          { database },
+        );
+        expect(logs?.engine_full).toContain("TTL toDateTime(timestamp) + toIntervalDay(3)");
+      });
+    });
+
+    it.each([
+      ["one node", {}],
+      ["a cluster", { cluster: "main" }],
+    ])("parses every statement of the migrations as they are for %s", async (_, config) => {
+      const all = await renderedMigrations(StoreConfig.parse(config));
+      for (const statement of all) await ask("SELECT formatQuery({statement:String}) AS formatted", { statement });
+      await expect(ask("SELECT formatQuery({statement:String})", { statement: `${all[1]} NONSENSE` })).rejects.toThrow(
+        /Syntax error/,
+      );
+    });
+
+    describe("inserts", () => {
+      it("takes concatenated batches as one block that is there once, however often it is sent", async () => {
+        const before = await countOf("logs");
+        const frames = [1, 2, 3].map((batch) =>
+          logBatch(Array.from({ length: batch * 10 }, (_, i) => ({ body: `line ${i}` }))),
+        );
+        const insert = { table: "logs", frames, dedupToken: "telemetry.logs:0:0-3:logs", rowCount: 60 } as const;
+        await ask("SELECT 1");
+        for (let i = 0; i < 3; i++) await store.insertNative(insert);
+        expect(await countOf("logs")).toBe(before + 60);
+        await store.insertNative({ ...insert, dedupToken: "another" });
+        expect(await countOf("logs")).toBe(before + 120);
+        const parts = await ask<{ rows: string }>(
+          "SELECT rows FROM system.parts WHERE database = {database:String} AND table = 'logs' AND level = 0 AND rows = 60",
+          { database },
+        );
+        expect(parts).toHaveLength(2);
+      });
+
+      it("takes a batch that spans midnight under one token, once", async () => {
+        const before = await countOf("logs");
+        const midnight = NOON - DAY_MS / 2;
+        const lines = [-1000, 0, 1000].map((offset) => ({ body: "around midnight", atMs: midnight + offset }));
+        const insert = { table: "logs", frames: [logBatch(lines)], dedupToken: "midnight", rowCount: 3 } as const;
+        await store.insertNative(insert);
+        await store.insertNative(insert);
+        expect(await countOf("logs")).toBe(before + 3);
+      });
+
+      it("refuses bytes that are not a batch for good, and keeps nothing of the insert", async () => {
+        const before = await countOf("logs");
+        const frames = [logBatch([{ body: "whole" }]), Buffer.alloc(500, 7)];
+        await expect(
+          store.insertNative({ table: "logs", frames, dedupToken: "garbage", rowCount: 501 }),
+        ).rejects.toMatchObject({ name: "InsertError", retryable: false });
+        expect(await countOf("logs")).toBe(before);
+      });
+
+      it("does not pass over rows that are missing at the end of a batch cut short", async () => {
+        const whole = logBatch(Array.from({ length: 500 }, (_, i) => ({ body: `line ${i}` })));
+        await expect(
+          store.insertNative({ table: "logs", frames: [whole.subarray(0, -20)], dedupToken: "cut", rowCount: 500 }),
+        ).rejects.toMatchObject({ name: "InsertError", retryable: false });
+      });
+
+      it("says that an insert into a store that is away may be tried again", async () => {
+        const away = createStore({ ...options(), url: "http://127.0.0.1:9" });
+        const insert = { table: "logs", frames: [logBatch([{ body: "x" }])], dedupToken: "away", rowCount: 1 } as const;
+        await expect(away.insertNative(insert)).rejects.toMatchObject({ name: "InsertError", retryable: true });
+        await expect(away.insertJson({ table: "ingest_ledger", rows: [{}], dedupToken: "x" })).rejects.toMatchObject({
+          retryable: true,
+        });
+        await expect(away.run(metricNames, AROUND)).rejects.toMatchObject({ name: "StoreError", code: "unreachable" });
+        expect(await away.ping()).toBe(false);
+        await away.close();
+      });
+
+      it("remembers the highest sequence of each producer, and repeats of ledger rows change nothing", async () => {
+        const row = (producer: string, last_sequence: number, start_offset: number) => ({
+          topic: "telemetry.logs",
+          partition: 1,
+          producer,
+          last_sequence,
+          start_offset,
+          end_offset: start_offset + 5,
+          batches: 5,
+          rows: 500,
+          duplicates: 1,
+          dead: 2,
+          at: NOON,
+        });
+        const insert = { table: "ingest_ledger", rows: [row("a", 4, 0), row("b", 2 ** 40, 0)], dedupToken: "ledger-0" };
+        await store.insertJson(insert);
+        await store.insertJson(insert);
+        await store.insertJson({
+          table: "ingest_ledger",
+          rows: [row("a", 9, 5), row("", 0, 5)],
+          dedupToken: "ledger-5",
+        });
+        expect(await store.lastSequences("telemetry.logs", 1)).toEqual(
+          new Map([
+            ["a", 9],
+            ["b", 2 ** 40],
+          ]),
+        );
+        expect(await store.lastSequences("telemetry.logs", 0)).toEqual(new Map());
+        const rows = await store.run(ledger, AROUND);
+        expect(rows.find(({ producer }) => producer === "a")).toMatchObject({
+          batches: 10,
+          rows: 1000,
+          duplicates: 2,
+          dead: 4,
+        });
+      });
+
+      it("keeps a detector's state byte for byte, and loads the highest version", async () => {
+        const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
+        await store.snapshots.save("baseline", "0", 7, bytes);
+        await store.snapshots.save("baseline", "0", 6, new Uint8Array([1]));
+        expect(Uint8Array.from((await store.snapshots.load("baseline", "0")) ?? [])).toEqual(bytes);
+        expect(await store.snapshots.load("baseline", "1")).toBeNull();
+      });
+    });
+
+    describe("metrics", () => {
+      const host = { "host.name": "host-1" };
+      beforeAll(() =>
+        insertSeries(store, [
+          {
+            name: "mem",
+            labels: { ...host, state: "used" },
+            points: [
+              [0, 10],
+              [30, 20],
+              [60, 40],
+            ],
+          },
+          {
+            name: "mem",
+            labels: { ...host, state: "free" },
+            points: [
+              [0, 100],
+              [30, 200],
+            ],
+          },
+          // Rises by 60 a minute; falls to 5 at second 90, which is a reset.
+          {
+            name: "io",
+            kind: "counter",
+            labels: host,
+            points: [
+              [-30, 70],
+              [0, 100],
+              [30, 130],
+              [60, 160],
+              [90, 5],
+              [119, 35],
+            ],
+          },
+        ]),
+      );
+      const range = { from_unix_ms: NOON, to_unix_ms: NOON + 120_000 };
+
+      it("aggregates a gauge by step, each series for itself", async () => {
+        const rows = await store.run(metricRange, { metric_name: "mem", ...range, labels: { state: "used" } });
+        expect(rows).toEqual([
+          { at_unix_ms: NOON, labels: { ...host, state: "used" }, unit: "By", value: 15 },
+          { at_unix_ms: NOON + 60_000, labels: { ...host, state: "used" }, unit: "By", value: 40 },
+        ]);
+      });
+
+      it.each([
+        ["avg", [82.5, 40]],
+        ["min", [10, 40]],
+        ["max", [200, 40]],
+        ["sum", [165, 40]],
+        ["last", [220, 40]],
+      ] as const)("joins the series of a group by %s", async (aggregate, values) => {
+        const rows = await store.run(metricRange, { metric_name: "mem", ...range, aggregate, group_by: ["host.name"] });
+        expect(rows.map(({ value }) => value)).toEqual(values);
+        expect(rows[0]?.labels).toEqual(host);
+      });
+
+      it("tells a counter as its rate, the sample before the range and resets among it", async () => {
+        const rows = await store.run(metricRange, { metric_name: "io", ...range });
+        expect(rows).toEqual([
+          { at_unix_ms: NOON, labels: host, unit: "By/s", value: 1 },
+          { at_unix_ms: NOON + 60_000, labels: host, unit: "By/s", value: (30 + 5 + 30) / 60 },
+        ]);
+      });
+
+      it("gives the newest value of each series, and nothing where there is nothing in the range", async () => {
+        const latest = await store.run(metricLatest, { metric_name: "mem", ...range });
+        expect(latest.map(({ labels, value }) => [labels.state, value])).toEqual([
+          ["free", 200],
+          ["used", 40],
+        ]);
+        expect(
+          await store.run(metricLatest, {
+            metric_name: "mem",
+            from_unix_ms: NOON + 90_000,
+            to_unix_ms: NOON + 120_000,
+          }),
+        ).toEqual([]);
+      });
+
+      it.each([
+        ["last", 40],
+        ["min", 10],
+        ["max", 40],
+        ["sum", 70],
+        ["count", 3],
+      ] as const)("measures a fact by %s", async (aggregate, value) => {
+        const query = { metric_name: "mem", ...range, labels: { state: "used" }, aggregate };
+        expect(await store.run(metricFact, query)).toEqual([{ value }]);
+        expect(await store.run(metricFact, { ...query, labels: { state: "gone" } })).toEqual([]);
+      });
+
+      it("finds series by fingerprint, host and label, and lists names", async () => {
+        const fingerprint = seriesFingerprint("mem", { ...host, state: "free" })
+          .toString(16)
+          .padStart(16, "0");
+        const series = await store.run(metricSeries, { metric_name: "mem", ...AROUND, fingerprint });
+        expect(series).toMatchObject([{ fingerprint, kind: "gauge", labels: { ...host, state: "free" } }]);
+        expect(await store.run(metricSeries, { metric_name: "mem", ...AROUND, host_name: "host-2" })).toEqual([]);
+        expect(await store.run(metricRange, { metric_name: "mem", ...range, fingerprint })).toHaveLength(1);
+        const names = await store.run(metricNames, AROUND);
+        expect(names.map(({ metric_name, kind, series: count }) => [metric_name, kind, count])).toEqual([
+          ["io", "counter", 1],
+          ["mem", "gauge", 2],
+        ]);
+      });
+    });
+
+    describe("logs", () => {
+      beforeAll(async () => {
+        const lines = [
+          {
+            body: "Payment REFUSED by db-01: it's a 'quoted' \\ line",
+            atMs: NOON + 1000,
+            severity: 17,
+            service: "pay",
+          },
+          { body: "payment accepted", atMs: NOON + 2000, service: "pay" },
+          { body: "refused again", atMs: NOON + 61_000, severity: 13, service: "pay" },
+        ];
+        await store.insertNative({ table: "logs", frames: [logBatch(lines)], dedupToken: "pay", rowCount: 3 });
+      });
+      const pay = { ...AROUND, service_name: "pay" };
+      const bodies = async (params: object) =>
+        (await store.run(logSearch, { ...pay, ...params })).map(({ body }) => body);
+
+      it("are found newest first, by words in any case and order", async () => {
+        expect(await bodies({})).toEqual([
+          "refused again",
+          "payment accepted",
+          "Payment REFUSED by db-01: it's a 'quoted' \\ line",
+        ]);
+        expect(await bodies({ text: "refused" })).toHaveLength(2);
+        expect(await bodies({ text: "REFUSED payment" })).toEqual([
+          "Payment REFUSED by db-01: it's a 'quoted' \\ line",
+        ]);
+        expect(await bodies({ text: "db-01" })).toHaveLength(1);
+        expect(await bodies({ text: "refus" })).toEqual([]);
+        expect(await bodies({ severity_min: 17 })).toHaveLength(1);
+        expect(await bodies({ limit: 1 })).toEqual(["refused again"]);
+        expect(await bodies({ text: "'; DROP TABLE logs; --" })).toEqual([]);
+      });
+
+      it("are searched through the text index", async () => {
+        const plan = await ask<{ explain: string }>(`EXPLAIN indexes = 1 ${logSearch.sql}`, {
+          ...pay,
+          text: "refused payment",
+          severity_min: 0,
+          host_name: "",
+          trace_id: "",
+          limit: 10,
+        });
+        expect(plan.map(({ explain }) => explain).join("\n")).toMatch(
+          /Name: body_text[\s\S]*mode: All; tokens: \["payment", "refused"\]/,
+        );
+      });
+
+      it("are counted by step and severity", async () => {
+        expect(await store.run(logHistogram, pay)).toEqual([
+          { at_unix_ms: NOON, severity_number: 9, count: 1 },
+          { at_unix_ms: NOON, severity_number: 17, count: 1 },
+          { at_unix_ms: NOON + 60_000, severity_number: 13, count: 1 },
+        ]);
+      });
+    });
+
+    describe("records", () => {
+      it("are read in their newest version, whatever the order they came in", async () => {
+        for (const record of [
+          incidentRecord("i-1", 3, "resolved"),
+          incidentRecord("i-1", 2, "open"),
+          incidentRecord("i-2", 1, "open"),
+        ])
+          await insertIncident(store, record);
+        const [one] = await store.run(incidentById, { incident_id: "i-1" });
+        expect(one?.record).toEqual(incidentRecord("i-1", 3, "resolved"));
+        const open = await store.run(incidentsList, { ...AROUND, states: ["open"] });
+        expect(open.map(({ record }) => record.incident.incident_id)).toEqual(["i-2"]);
+        expect(await store.run(incidentsList, AROUND)).toHaveLength(2);
+        expect(await store.run(incidentById, { incident_id: "i-3" })).toEqual([]);
+      });
+    });
+
+    describe("bounds", () => {
+      it("refuses an answer that is larger than the query may give", async () => {
+        await expect(
+          store.run({ ...incidentById, sql: "SELECT '{}' AS record FROM numbers(100)" }, { incident_id: "x" }),
+        ).rejects.toMatchObject({
+          name: "StoreError",
+          code: "too_much",
+        });
+      });
+
+      it("gives up a query that takes too long", async () => {
+        const hasty = createStore(options({ query_timeout_ms: 100 }));
+        const slow = {
+          ...incidentById,
+          sql: "SELECT toString(sum(sipHash64(number))) AS record FROM numbers(100000000000)",
+        };
+        await expect(hasty.run(slow, { incident_id: "x" })).rejects.toMatchObject({
+          code: "timed_out",
+          retryable: true,
+        });
+        await hasty.close();
+      });
+
+      it("does not let a named query write", async () => {
+        const writing = { ...incidentById, sql: "INSERT INTO heartbeats (host_name) VALUES ('x')" };
+        await expect(store.run(writing, { incident_id: "x" })).rejects.toMatchObject({
+          name: "StoreError",
+          code: "refused",
+        });
+      });
+
+      it("cancels in the engine what its caller no longer waits for", async () => {
+        const aborting = new AbortController();
+        const comment = `abandoned_${process.pid}`;
+        const slow = {
+          ...incidentById,
+          name: comment,
+          sql: "SELECT toString(sum(sipHash64(number))) AS record FROM numbers(100000000000)",
+        };
+        const running = async () =>
+          Number(
+            (
+              await ask<{ n: string }>(
+                "SELECT count() AS n FROM system.processes WHERE query LIKE '%100000000000)%' AND query NOT LIKE '%processes%'",
+              )
+            )[0]?.n,
+          );
+        const answer = store.run(slow, { incident_id: "x" }, { signal: aborting.signal });
+        answer.catch(nothing);
+        await expect.poll(running, { timeout: 5000, interval: 20 }).toBe(1);
+        aborting.abort();
+        await expect(answer).rejects.toBeDefined();
+        await expect.poll(running, { timeout: 5000, interval: 20 }).toBe(0);
+      });
+    });
+  });
+};
