@@ -1,5 +1,6 @@
 import { createPublicKey, type KeyObject, randomUUID } from "node:crypto";
 import { readFileSync, rmSync } from "node:fs";
+import { statfs } from "node:fs/promises";
 import {
   type Agent,
   agentHost,
@@ -17,6 +18,7 @@ import type { Bus, Finding, Log } from "@homeostat/schemas";
 import { pino } from "pino";
 import { aboutPlatform } from "./about.ts";
 import { type DataDir, openDataDir, writeFileAtomically } from "./data-dir.ts";
+import { createDiskGuard } from "./disk-guard.ts";
 import { createFactsReader } from "./facts.ts";
 import { type Parts, readHealth } from "./health.ts";
 import { type LiveStore, openLiveStore } from "./live-store.ts";
@@ -24,6 +26,7 @@ import { createLogFile } from "./log-file.ts";
 import { openBus } from "./open-bus.ts";
 import type { Options } from "./options.ts";
 import { createReports } from "./reports.ts";
+import { schedule } from "./schedule.ts";
 import { readSecret, type Secret } from "./secret.ts";
 import { Undo } from "./undo.ts";
 
@@ -86,9 +89,11 @@ const startAgent = async (site: Site, bus: Bus | null): Promise<Agent> => {
   return agent;
 };
 
+const publishFinding = (bus: Bus, finding: Finding): Promise<void> =>
+  bus.publish([{ topic: "detect.findings", key: finding.entity.host, value: Buffer.from(JSON.stringify(finding)) }]);
+
 const startIngest = async ({ options, host, now, log, undo }: Site, bus: Bus, store: LiveStore): Promise<Ingest> => {
-  const reportFinding = (finding: Finding): Promise<void> =>
-    bus.publish([{ topic: "detect.findings", key: finding.entity.host, value: Buffer.from(JSON.stringify(finding)) }]);
+  const reportFinding = (finding: Finding) => publishFinding(bus, finding);
   const insert = {
     insertNative: (native: Parameters<ReturnType<LiveStore["current"]>["insertNative"]>[0]) =>
       store.current().insertNative(native),
@@ -155,6 +160,21 @@ const startEngine = async (site: Site, bus: Bus, store: LiveStore): Promise<Engi
   await engine.start();
   undo.add("remediation", () => engine.stop());
   return engine;
+};
+
+/** What is done by the calendar. */
+const startSchedule = ({ host, dataDir, now, log, undo }: Site, bus: Bus): void => {
+  const guard = createDiskGuard({
+    host,
+    dataDir: dataDir.root,
+    now,
+    publish: (finding) => publishFinding(bus, finding),
+    readSpace: async () => {
+      const { bavail, blocks, bsize } = await statfs(dataDir.root);
+      return { freeBytes: bavail * bsize, totalBytes: blocks * bsize };
+    },
+  });
+  undo.add("schedule", schedule([{ name: "disk guard", when: "* * * * *", run: () => guard.check() }], log));
 };
 
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
@@ -230,6 +250,7 @@ const startParts = async (site: Site): Promise<{ readonly parts: Parts; readonly
   const ingest = has("ingest") ? await startIngest(site, bus, store) : null;
   const runner = has("detectors") ? await startRunner(site, bus, store) : null;
   const engine = has("remediation") ? await startEngine(site, bus, store) : null;
+  startSchedule(site, bus);
   const parts = { bus, store, agent, ingest, runner, engine };
   const url = has("api") ? await startApi(site, parts, bus, store) : null;
   return { parts, url };

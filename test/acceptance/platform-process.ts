@@ -10,7 +10,7 @@ export interface PlatformProcess {
   readonly child: ChildProcess;
   /** All that it has written. */
   output(): string;
-  /** Resolves at the line that says ready; rejects when the process ends before. */
+  /** Resolves at the last line of what a start says; rejects when the process ends before. */
   ready(): Promise<void>;
   /** The exit code, or the signal's name. */
   ended(): Promise<number | string>;
@@ -30,7 +30,7 @@ export const runHomeostat = (args: readonly string[], dataDir = ""): PlatformPro
   isReady.promise.catch(() => undefined);
   const listen = (chunk: Buffer): void => {
     text += chunk.toString("utf8");
-    if (text.includes("ready in")) isReady.resolve();
+    if (text.includes("Ctrl-C stops it")) isReady.resolve();
   };
   child.stdout.on("data", listen);
   child.stderr.on("data", listen);
