@@ -1,5 +1,12 @@
 import type { Store } from "../../analytics/src/index.ts";
-import { BatchBuilder, type IncidentRecord, type Log, metricId, seriesFingerprint } from "../../schemas/src/index.ts";
+import {
+  BatchBuilder,
+  type CommandResult,
+  type IncidentRecord,
+  type Log,
+  metricId,
+  seriesFingerprint,
+} from "../../schemas/src/index.ts";
 
 export const nothing = () => undefined;
 export const quietLog: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing };
@@ -123,3 +130,27 @@ export const insertIncident = (store: Store, record: IncidentRecord): Promise<vo
     ],
     dedupToken: `${record.incident.incident_id}-${record.incident.version}`,
   });
+
+/** Never begun, so without a time of its own. */
+export const refusedResult: CommandResult = {
+  command_id: "c-1",
+  host: "host-1",
+  executor: "exec.run",
+  state: "refused",
+  exit_code: null,
+  stdout: "",
+  stderr: "",
+  output_truncated: false,
+  started_at_unix_ms: null,
+  ended_at_unix_ms: null,
+  message: "not on the allow list",
+};
+
+export const insertResult = (store: Store, result: CommandResult, at: number): Promise<void> => {
+  const { command_id, host: host_name, executor, state } = result;
+  return store.insertJson({
+    table: "agent_results",
+    rows: [{ command_id, host_name, executor, state, at, version: 1, record: JSON.stringify(result) }],
+    dedupToken: command_id,
+  });
+};

@@ -91,7 +91,10 @@ export const isKnown = (incident: Incident, finding: Finding): boolean => {
 export const attachFinding = (incident: Incident, finding: Finding, now: number): Incident => {
   if (isKnown(incident, finding)) return incident;
   const index = incident.findings.findIndex(({ finding_id }) => finding_id === finding.finding_id);
-  const findings = index < 0 ? [...incident.findings, finding] : incident.findings.with(index, finding);
+  const before = incident.findings[index];
+  // What it said while it fired is what tells of the fault; that it is over stands in the timeline.
+  const kept = finding.state === "resolved" && before !== undefined ? { ...finding, summary: before.summary } : finding;
+  const findings = index < 0 ? [...incident.findings, finding] : incident.findings.with(index, kept);
   const attached: Incident = {
     ...incident,
     findings: capped(findings, INCIDENT_FINDINGS_MAX),

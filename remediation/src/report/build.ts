@@ -115,8 +115,7 @@ export const buildReport = ({
       hypothesis: winner?.name ?? null,
       confidence: winner === null ? "unknown" : winner.score >= HIGH ? "high" : "medium",
     },
-    // The title is the first finding's words while it fired; by now its summary may say that it is over.
-    critical_failure: first === undefined ? incident.title : `${first.rule}: ${incident.title}`,
+    critical_failure: first === undefined ? incident.title : `${first.rule}: ${first.summary}`,
     impact: impactOf(incident, times),
     times,
     timeline: incident.timeline,

@@ -1,0 +1,81 @@
+import { Heartbeat } from "@homeostat/schemas";
+import type { FastifyRequest } from "fastify";
+import { z } from "zod";
+import { heartbeats } from "../queries/heartbeats.ts";
+import { ledger } from "../queries/ledger.ts";
+import { abandoned } from "./abandoned.ts";
+import { ErrorBody } from "./api-error.ts";
+import type { ApiInstance } from "./api-instance.ts";
+import { type ApiPorts, Component } from "./api-ports.ts";
+import { TimeRange, timeRange } from "./query-strings.ts";
+
+const Health = z.strictObject({
+  status: z.enum(["ok", "degraded", "failing"]),
+  version: z.string(),
+  components: z.array(Component),
+});
+type Health = z.infer<typeof Health>;
+
+const worst = (components: readonly Component[]): Health["status"] => {
+  const states = new Set(components.map(({ state }) => state));
+  if (states.has("failing")) return "failing";
+  return states.has("degraded") ? "degraded" : "ok";
+};
+
+export interface HealthOptions {
+  readonly version: string;
+  /** Others are told the status and nothing else: enough for a load balancer. */
+  readonly maySeeParts: (request: FastifyRequest) => boolean;
+}
+
+export const healthRoute = (api: ApiInstance, ports: ApiPorts, { version, maySeeParts }: HealthOptions): void => {
+  api.get(
+    "/health",
+    {
+      schema: {
+        summary: "The state of every part; 503 while one is failing",
+        querystring: z.strictObject({
+          always: z.enum(["200"]).optional().describe("200: answer 200 whatever the state"),
+        }),
+        response: { 200: Health, 503: Health },
+      },
+    },
+    async (request, reply) => {
+      const components = await ports.health();
+      const status = worst(components);
+      reply.code(status === "failing" && request.query.always === undefined ? 503 : 200);
+      return { status, version, components: maySeeParts(request) ? [...components] : [] };
+    },
+  );
+};
+
+export const platformRoutes = (api: ApiInstance, ports: ApiPorts): void => {
+  api.get(
+    "/agents",
+    {
+      schema: {
+        summary: "The newest heartbeat of every host",
+        response: { 200: z.strictObject({ agents: z.array(Heartbeat) }), "4xx": ErrorBody, "5xx": ErrorBody },
+      },
+    },
+    async (_, reply) => {
+      const rows = await ports.run(heartbeats, {}, { signal: abandoned(reply) });
+      return { agents: rows.map(({ record }) => record) };
+    },
+  );
+
+  api.get(
+    "/ledger",
+    {
+      schema: {
+        summary: "What ingest did, by topic and producer",
+        querystring: z.strictObject(TimeRange),
+        response: { 200: z.strictObject({ ledger: z.array(ledger.row) }), "4xx": ErrorBody, "5xx": ErrorBody },
+      },
+    },
+    async ({ query }, reply) => {
+      const rows = await ports.run(ledger, timeRange(query, { nowUnixMs: ports.now() }), { signal: abandoned(reply) });
+      return { ledger: [...rows] };
+    },
+  );
+};

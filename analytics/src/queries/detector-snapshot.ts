@@ -1,0 +1,15 @@
+import { z } from "zod";
+import { defineQuery } from "../store/query.ts";
+
+export const detectorSnapshot = defineQuery({
+  name: "detector_snapshot",
+  params: z.strictObject({ name: z.string().min(1), key: z.string() }),
+  rowsMax: 1,
+  row: z.strictObject({ state: z.string() }),
+  sql: `
+SELECT state
+FROM detector_snapshots
+WHERE name = {name:String} AND key = {key:String}
+ORDER BY version DESC, at DESC
+LIMIT 1`,
+});

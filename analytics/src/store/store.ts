@@ -1,0 +1,100 @@
+import { type ClickHouseClient, ClickHouseLogLevel, createClient } from "@clickhouse/client";
+import type { Log } from "@homeostat/schemas";
+import type { z } from "zod";
+import { migrate } from "../migrations/migrate.ts";
+import { applyRetention } from "../migrations/retention.ts";
+import { detectorSnapshot } from "../queries/detector-snapshot.ts";
+import { lastSequences } from "../queries/last-sequences.ts";
+import { insertJson, insertNative, type JsonInsert, type NativeInsert } from "./insert.ts";
+import type { Query } from "./query.ts";
+import { type RunQueryOptions, runQuery } from "./run-query.ts";
+import type { StoreConfig } from "./store-config.ts";
+
+export interface StoreOptions {
+  readonly url: string;
+  readonly username: string;
+  readonly password: string;
+  readonly config: StoreConfig;
+  readonly now: () => number;
+  readonly log: Log;
+}
+
+/** ClickHouse, embedded or a server: the one thing in the platform that speaks SQL. */
+export interface Store {
+  /** Creates or brings up to date the database, its tables and their retention. */
+  migrate(): Promise<void>;
+  /** Durable and readable when it resolves; rejects with an InsertError, whose `retryable` speaks of the very same insert. */
+  insertNative(insert: NativeInsert): Promise<void>;
+  insertJson(insert: JsonInsert): Promise<void>;
+  /** The highest sequence of each producer that the ledger knows for this partition. */
+  lastSequences(topic: string, partition: number): Promise<ReadonlyMap<string, number>>;
+  /** Rejects with a StoreError, or a ZodError for parameters that do not fit. */
+  run<Params extends z.ZodType, Row extends z.ZodType>(
+    query: Query<Params, Row>,
+    params: z.input<Params>,
+    options?: RunQueryOptions,
+  ): Promise<readonly z.output<Row>[]>;
+  /** Detectors' states by name and key; the highest version is the one that is loaded. */
+  readonly snapshots: {
+    load(name: string, key: string): Promise<Uint8Array | null>;
+    save(name: string, key: string, version: number, bytes: Uint8Array): Promise<void>;
+  };
+  /** Whether the store answers. */
+  ping(): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+const REQUEST_TIMEOUT_MS = 60_000;
+const CONNECTIONS_MAX = 8;
+
+export const createStore = ({ url, username, password, config, now, log }: StoreOptions): Store => {
+  const connect = (database: string): ClickHouseClient =>
+    createClient({
+      url,
+      username,
+      password,
+      database,
+      application: "homeostat",
+      request_timeout: REQUEST_TIMEOUT_MS,
+      max_open_connections: CONNECTIONS_MAX,
+      // Every failure reaches its caller, who logs it once.
+      log: { level: ClickHouseLogLevel.OFF },
+    });
+  const client = connect(config.database);
+  const run: Store["run"] = (query, params, options = {}) =>
+    runQuery({ client, timeoutMs: config.query_timeout_ms, log }, query, params, options);
+
+  return {
+    migrate: async () => {
+      // The client's own database may not exist yet; `system` always does.
+      const migrating = connect("system");
+      try {
+        await migrate({ client: migrating, config, now, log });
+        await applyRetention({ client: migrating, config, log });
+      } finally {
+        await migrating.close();
+      }
+    },
+    insertNative: (insert) => insertNative(client, insert),
+    insertJson: (insert) => insertJson(client, insert),
+    lastSequences: async (topic, partition) => {
+      const rows = await run(lastSequences, { topic, partition });
+      return new Map(rows.map(({ producer, last_sequence }) => [producer, last_sequence]));
+    },
+    run,
+    snapshots: {
+      load: async (name, key) => {
+        const [row] = await run(detectorSnapshot, { name, key });
+        return row === undefined ? null : Buffer.from(row.state, "base64");
+      },
+      save: (name, key, version, bytes) =>
+        insertJson(client, {
+          table: "detector_snapshots",
+          rows: [{ name, key, version, state: Buffer.from(bytes).toString("base64"), at: now() }],
+          dedupToken: `${name}:${key}:${version}`,
+        }),
+    },
+    ping: async () => (await client.ping()).success,
+    close: () => client.close(),
+  };
+};
