@@ -52,7 +52,7 @@ module.exports = {
       comment: "contract tests run on both makes of a seam: they alone may reach app/src/embedded and app/src/kafka",
       severity: "error",
       from: { path: "^test/(contract|kafka)/" },
-      to: { path: `^(${FOLDERS})/`, pathNot: ["^[^/]+/src/index\\.ts$", "^app/src/(embedded|kafka)/"] },
+      to: { path: `^(${FOLDERS})/`, pathNot: ["^[^/]+/src/index\\.ts$", "^app/src/(embedded|kafka|bus)/"] },
     },
     {
       name: "sources-without-tests",

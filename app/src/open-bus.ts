@@ -19,7 +19,7 @@ const openOnce = async ({ bus }: Options, { dir, saslPassword, now, log }: BusSe
     const { createEmbeddedBus } = await import("./embedded/bus/index.ts");
     return createEmbeddedBus({ dir, topics: topics(), now, log, limits: { bytesMax: bus.bytes_max } });
   }
-  const { createKafkaBus } = await import("./kafka/bus.ts");
+  const { createKafkaBus } = await import("./kafka/index.ts");
   const { brokers, tls, sasl } = bus;
   return createKafkaBus({
     brokers,

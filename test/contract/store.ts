@@ -187,7 +187,7 @@ export const describeStore = (name: string, start: () => Promise<StoreServer>): 
         const whole = logBatch(Array.from({ length: 500 }, (_, i) => ({ body: `line ${i}` })));
         await expect(
           store.insertNative({ table: "logs", frames: [whole.subarray(0, -20)], dedupToken: "cut", rowCount: 500 }),
-        ).rejects.toMatchObject({ name: "InsertError", retryable: false });
+        ).rejects.toThrow("the engine read");
       });
 
       it("says that an insert into a store that is away may be tried again", async () => {

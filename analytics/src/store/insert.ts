@@ -46,6 +46,7 @@ const insertError = (cause: unknown, doing: string): InsertError => {
 export const insertNative = async (client: ClickHouseClient, insert: NativeInsert): Promise<void> => {
   const { table, frames, dedupToken, rowCount } = insert;
   if (frames.length === 0) return;
+  let rowsRead: string | undefined;
   try {
     // `exec` and not `insert`: the body is compressed already, and the header says so.
     const { stream, summary } = await client.exec({
@@ -56,15 +57,14 @@ export const insertNative = async (client: ClickHouseClient, insert: NativeInser
     });
     stream.resume();
     await finished(stream);
-    // A zstd stream that is cut short reads as one that ends early, without an error.
-    if (summary?.read_rows !== String(rowCount))
-      throw new InsertError(`inserting into ${table}: the engine read ${summary?.read_rows} of ${rowCount} rows`, {
-        retryable: false,
-      });
+    rowsRead = summary?.read_rows;
   } catch (cause) {
-    if (cause instanceof InsertError) throw cause;
     throw insertError(cause, `inserting ${rowCount} rows into ${table}`);
   }
+  // A zstd stream that is cut short reads as one that ends early, without an error. What came before is in, so this is neither a
+  // refusal nor worth a retry: whoever made the frames has a fault, and stops.
+  if (rowsRead !== String(rowCount))
+    throw new Error(`inserting into ${table}: the engine read ${rowsRead} rows where the headers promise ${rowCount}`);
 };
 
 export const insertJson = async (client: ClickHouseClient, insert: JsonInsert): Promise<void> => {

@@ -1,6 +1,6 @@
 import { BusError, type CommittedOffset } from "@homeostat/schemas";
 import type { Admin, Kafka } from "kafkajs";
-import { type After, pause } from "../embedded/bus/timers.ts";
+import { type After, pause } from "../bus/timers.ts";
 import { busErrorOf, isPassing } from "./kafka-error.ts";
 
 const ATTEMPTS_MAX = 25;

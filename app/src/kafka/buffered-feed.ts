@@ -1,7 +1,7 @@
 import type { BusMessage } from "@homeostat/schemas";
-import type { FeedLimits } from "../embedded/bus/partition-feed.ts";
-import type { Delivery } from "../embedded/bus/serve-partition.ts";
-import type { After } from "../embedded/bus/timers.ts";
+import type { FeedLimits } from "../bus/feed-limits.ts";
+import type { Delivery } from "../bus/serve-partition.ts";
+import type { After } from "../bus/timers.ts";
 
 interface FeedOptions {
   readonly limits: FeedLimits;

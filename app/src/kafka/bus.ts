@@ -8,9 +8,9 @@ import {
   type Topic,
 } from "@homeostat/schemas";
 import type { Kafka, KafkaConfig, LogEntry, PartitionAssigner } from "kafkajs";
-import { checkOutgoing } from "../embedded/bus/outgoing.ts";
-import { feedLimits } from "../embedded/bus/partition-feed.ts";
-import { type After, afterWallTime } from "../embedded/bus/timers.ts";
+import { feedLimits } from "../bus/feed-limits.ts";
+import { checkOutgoing } from "../bus/outgoing.ts";
+import { type After, afterWallTime } from "../bus/timers.ts";
 import { BrokerAdmin } from "./admin.ts";
 import { mendRequestQueue } from "./kafkajs-timers.ts";
 import { Membership } from "./membership.ts";

@@ -1,2 +1,1 @@
-export { createKafkaBus, type KafkaBusOptions } from "./bus.ts";
-export { topicConfigs } from "./topic-configs.ts";
+export { createKafkaBus } from "./bus.ts";

@@ -8,11 +8,11 @@ import {
   type Log,
 } from "@homeostat/schemas";
 import type { EachBatchPayload, Kafka, Consumer as KafkaConsumer, KafkaMessage, PartitionAssigner } from "kafkajs";
-import { checkCommit } from "../embedded/bus/outgoing.ts";
-import type { FeedLimits } from "../embedded/bus/partition-feed.ts";
-import { asError, backoffMs } from "../embedded/bus/retry.ts";
-import { servePartition } from "../embedded/bus/serve-partition.ts";
-import { type After, pause } from "../embedded/bus/timers.ts";
+import type { FeedLimits } from "../bus/feed-limits.ts";
+import { checkCommit } from "../bus/outgoing.ts";
+import { asError, backoffMs } from "../bus/retry.ts";
+import { servePartition } from "../bus/serve-partition.ts";
+import { type After, pause } from "../bus/timers.ts";
 import { type BrokerAdmin, offsetOf, type PartitionFacts } from "./admin.ts";
 import { BufferedFeed } from "./buffered-feed.ts";
 import { busErrorOf } from "./kafka-error.ts";

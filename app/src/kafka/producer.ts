@@ -1,6 +1,6 @@
 import { BusError } from "@homeostat/schemas";
 import type { ICustomPartitioner, Kafka, Message, Producer } from "kafkajs";
-import type { CheckedMessage } from "../embedded/bus/outgoing.ts";
+import type { CheckedMessage } from "../bus/outgoing.ts";
 import { busErrorOf } from "./kafka-error.ts";
 
 // kafkajs puts all messages of a request for one partition into one record batch, and the broker refuses batches above

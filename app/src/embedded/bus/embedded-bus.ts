@@ -11,15 +11,16 @@ import {
   type Retention,
   type Topic,
 } from "@homeostat/schemas";
+import { feedLimits } from "../../bus/feed-limits.ts";
+import { checkCommit, checkOutgoing } from "../../bus/outgoing.ts";
+import { asError } from "../../bus/retry.ts";
+import type { PartitionSource } from "../../bus/serve-partition.ts";
+import { type After, afterWallTime } from "../../bus/timers.ts";
 import { Group, type Member, type Tenure } from "./group.ts";
 import { type Housekeeping, keepHouse, makeRoom } from "./housekeeping.ts";
 import { MessageStore, type Partition } from "./message-store.ts";
 import { partitionOfKey } from "./murmur2.ts";
-import { checkCommit, checkOutgoing } from "./outgoing.ts";
-import { feedLimits, PartitionFeed, Waiting } from "./partition-feed.ts";
-import { asError } from "./retry.ts";
-import type { PartitionSource } from "./serve-partition.ts";
-import { type After, afterWallTime } from "./timers.ts";
+import { PartitionFeed, Waiting } from "./partition-feed.ts";
 import { Writer } from "./writer.ts";
 
 const FILE = "bus.sqlite";

@@ -2,8 +2,9 @@ import { closeSync, fdatasync, fsyncSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { BusError, type BusMessage, type CommittedOffset, type Topic } from "@homeostat/schemas";
-import type { CheckedMessage } from "./outgoing.ts";
-import { asError } from "./retry.ts";
+import type { FeedLimits } from "../../bus/feed-limits.ts";
+import type { CheckedMessage } from "../../bus/outgoing.ts";
+import { asError } from "../../bus/retry.ts";
 import { busErrorOf } from "./sqlite-error.ts";
 
 // "HBUS": tells our file from any other SQLite database.
@@ -102,11 +103,6 @@ export interface Head {
   readonly atUnixMs: number;
   readonly key: string;
   readonly bytes: number;
-}
-
-export interface ReadLimits {
-  readonly maxMessages: number;
-  readonly maxBytes: number;
 }
 
 export interface ReadResult {
@@ -278,7 +274,11 @@ export class MessageStore {
   }
 
   /** The messages from `offset` on that readers may see. The first one comes whatever its size. */
-  read(partition: Partition, offset: number, { maxMessages, maxBytes }: ReadLimits): ReadResult {
+  read(
+    partition: Partition,
+    offset: number,
+    { maxMessages, maxBytes }: Pick<FeedLimits, "maxMessages" | "maxBytes">,
+  ): ReadResult {
     const messages: BusMessage[] = [];
     let bytes = 0;
     return this.#guard(() => {

@@ -1,20 +1,8 @@
 import { setImmediate } from "node:timers/promises";
-import type { ConsumeOptions } from "@homeostat/schemas";
-import type { MessageStore, Partition, ReadLimits } from "./message-store.ts";
-import type { Delivery } from "./serve-partition.ts";
-import type { After } from "./timers.ts";
-
-export interface FeedLimits extends ReadLimits {
-  readonly minBytes: number;
-  readonly maxWaitMs: number;
-}
-
-export const feedLimits = (options: ConsumeOptions): FeedLimits => ({
-  maxMessages: options.maxMessages ?? 1_000,
-  maxBytes: options.maxBytes ?? 4_194_304,
-  minBytes: options.minBytes ?? 1,
-  maxWaitMs: options.maxWaitMs ?? 0,
-});
+import type { FeedLimits } from "../../bus/feed-limits.ts";
+import type { Delivery } from "../../bus/serve-partition.ts";
+import type { After } from "../../bus/timers.ts";
+import type { MessageStore, Partition } from "./message-store.ts";
 
 /** Who waits for messages of which partition. Nobody polls: a publish wakes them. */
 export class Waiting {

@@ -1,6 +1,6 @@
 import { BusError } from "@homeostat/schemas";
+import { asError } from "../../bus/retry.ts";
 import type { MessageStore, Partition } from "./message-store.ts";
-import { asError } from "./retry.ts";
 
 // One transaction blocks the event loop for as long as it takes: 2 MB is some 5 ms.
 const TRANSACTION_BYTES = 2_097_152;
