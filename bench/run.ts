@@ -13,6 +13,11 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     options: ["runs", "log-rows", "metric-rows"],
     load: () => import("./ingest.ts"),
   },
+  idle: {
+    summary: "how soon the embedded platform is ready, and what it costs while nothing happens",
+    options: [],
+    load: () => import("./idle.ts"),
+  },
   "batch-fuzz": {
     summary: "broken batches against the decoder, for as long as you like",
     options: ["cases", "seed"],

@@ -19,7 +19,7 @@ const ENTRY_POINTS = [
 ];
 const isEntryPoint = (path: string): boolean =>
   ENTRY_POINTS.some((start) => path.startsWith(start)) || /(^|[/-])child\.ts$/.test(path);
-const isTest = (path: string): boolean => path.endsWith(".test.ts") || path.startsWith("test/");
+const isTest = (path: string): boolean => /\.(test|fixture)\.ts$/.test(path) || path.startsWith("test/");
 const isShipped = (path: string): boolean => /^[^/]+\/src\//.test(path) && !isTest(path);
 const isApp = (path: string): boolean => path.startsWith("app/src/");
 
