@@ -76,7 +76,7 @@ describe("a platform whose disk is full", () => {
         expect(await bodies(platform), "no line twice").toHaveLength(LINES + 1);
         await expect.poll(async () => (await component(platform, "agent"))?.state, { timeout: 30_000 }).toBe("ok");
         const figures = (await component(platform, "agent"))?.figures ?? {};
-        expect(figures["produced"]).toBe((figures["delivered"] ?? 0) + (figures["spooled"] ?? 0) + (figures["dropped"] ?? 0));
+        expect(figures.produced).toBe((figures.delivered ?? 0) + (figures.spooled ?? 0) + (figures.dropped ?? 0));
       } finally {
         platform.child.kill("SIGINT");
         await platform.ended();

@@ -111,7 +111,9 @@ export const watchChain = async (
       if (!told.has(key)) onLink(link);
       told.add(key);
     }
-    if (chain.incident !== null && ENDED.has(chain.incident.state)) return chain;
+    // Incidents and runs are projected apart: the one may be readable a moment before the other.
+    const isOver = chain.incident !== null && ENDED.has(chain.incident.state);
+    if (isOver && chain.runs.every(({ times }) => times.ended_at_unix_ms !== null)) return chain;
     await delay(POLL_MS);
   }
   return chain;

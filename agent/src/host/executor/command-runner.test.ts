@@ -1,0 +1,346 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
+import { once } from "node:events";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command, type CommandResult, signCommand } from "@homeostat/schemas";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { quietLog } from "../quiet-log.fixture.ts";
+import { CommandRunner, type CommandRunnerOptions } from "./command-runner.ts";
+import { type Executor, succeeded } from "./executor.ts";
+
+const NOW = 1_800_000_000_000;
+const keys = generateKeyPairSync("ed25519");
+const strangers = generateKeyPairSync("ed25519");
+
+let dir: string;
+let results: CommandResult[];
+let onResult: () => void;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "runner-"));
+  results = [];
+  onResult = () => undefined;
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const command = (options: Partial<Command> = {}) =>
+  Command.parse({
+    command_id: "c1",
+    host: "h",
+    executor: "count",
+    args: {},
+    timeout_ms: 5000,
+    output_bytes_max: 1000,
+    requested_by: "engine",
+    issued_at_unix_ms: NOW,
+    not_after_unix_ms: NOW + 60_000,
+    ...options,
+  });
+const sign = (options: Partial<Command> = {}) => signCommand(command(options), keys.privateKey);
+
+const counting = () => {
+  const ran: string[] = [];
+  const executor: Executor = {
+    name: "count",
+    prepare: (args) => ({
+      target: JSON.stringify(args),
+      run: async () => {
+        ran.push(JSON.stringify(args));
+        return succeeded("done", "out");
+      },
+    }),
+  };
+  return { executor, ran };
+};
+
+const begin = (executor: Executor, options: Partial<CommandRunnerOptions> = {}) => {
+  const runner = new CommandRunner({
+    host: "h",
+    dir,
+    proc: "/proc",
+    trustedKeys: [keys.publicKey],
+    executors: [executor],
+    publishResult: async (result) => {
+      results.push(result);
+      onResult();
+    },
+    now: () => NOW,
+    log: quietLog,
+    ...options,
+  });
+  runner.start();
+  return runner;
+};
+const until = (count: number) =>
+  new Promise<void>((resolve) => {
+    onResult = () => {
+      if (results.length >= count) resolve();
+    };
+    onResult();
+  });
+
+describe("command runner", () => {
+  test("runs a signed command once and answers a repetition with the recorded result, also after a restart", async () => {
+    const { executor, ran } = counting();
+    const runner = begin(executor);
+    await runner.take(sign());
+    await until(1);
+    await runner.take(sign());
+    await until(2);
+    await runner.stop(1000);
+    const next = begin(executor);
+    await next.take(sign());
+    await until(3);
+    await next.stop(1000);
+    expect(ran).toHaveLength(1);
+    expect(results.map(({ state, stdout, message }) => [state, stdout, message])).toEqual(
+      Array(3).fill(["succeeded", "out", "done"]),
+    );
+  });
+
+  test.each([
+    ["an unknown key", signCommand(command(), strangers.privateKey), "unknown key"],
+    ["a changed argument", { ...sign(), command: command({ args: { more: 1 } }) }, "signature"],
+    [
+      "the key id of a trusted key over a strange signature",
+      { ...signCommand(command(), strangers.privateKey), key_id: sign().key_id },
+      "signature",
+    ],
+    ["no signature", { command: command(), key_id: sign().key_id, signature: "" }, "signature"],
+  ])("refuses %s", async (_, signed, reason) => {
+    const { executor, ran } = counting();
+    const runner = begin(executor);
+    await runner.take(signed);
+    await until(1);
+    expect(results[0]).toMatchObject({ state: "refused", message: expect.stringContaining(reason) });
+    // A forgery must not use up the id of the genuine command.
+    await runner.take(sign());
+    await until(2);
+    expect(results[1]?.state).toBe("succeeded");
+    expect(ran).toHaveLength(1);
+    await runner.stop(1000);
+  });
+
+  test.each([
+    ["null", null],
+    ["text", "x"],
+    ["an empty object", {}],
+    ["a command of numbers", { command: { command_id: 1 } }],
+  ])("survives %s", async (_, value) => {
+    const { executor, ran } = counting();
+    const runner = begin(executor);
+    await runner.take(value);
+    await runner.stop(1000);
+    expect([ran, results]).toEqual([[], []]);
+  });
+
+  test("does not touch a command for another host, however well signed", async () => {
+    const { executor, ran } = counting();
+    const runner = begin(executor);
+    await runner.take(sign({ host: "other" }));
+    await runner.stop(1000);
+    expect([ran, results]).toEqual([[], []]);
+  });
+
+  test.each([
+    ["what is too late", { not_after_unix_ms: NOW - 1 }, "expired"],
+    ["what is valid for days", { not_after_unix_ms: NOW + 3 * 86_400_000 }, "refused"],
+    ["an executor that is not on the allow list", { executor: "exec.run" }, "refused"],
+  ])("does not run %s", async (_, options, state) => {
+    const { executor, ran } = counting();
+    const runner = begin(executor);
+    await runner.take(sign(options));
+    await until(1);
+    expect(results[0]?.state).toBe(state);
+    expect(ran).toEqual([]);
+    await runner.stop(1000);
+  });
+
+  test("stays expired when the clock goes back", async () => {
+    let now = NOW + 100_000;
+    const { executor, ran } = counting();
+    const runner = begin(executor, { now: () => now });
+    await runner.take(sign());
+    await until(1);
+    now = NOW;
+    await runner.take(sign());
+    await until(2);
+    expect(results.map(({ state }) => state)).toEqual(["expired", "expired"]);
+    expect(ran).toEqual([]);
+    await runner.stop(1000);
+  });
+
+  test("never runs two commands on one target at a time, and no more than four at all", async () => {
+    const now = new Map<string, number>();
+    let most = 0;
+    const executor: Executor = {
+      name: "count",
+      prepare: (args) => {
+        const target = String((args as { target: number }).target);
+        return {
+          target,
+          run: async () => {
+            now.set(target, (now.get(target) ?? 0) + 1);
+            most = Math.max(
+              most,
+              [...now.values()].reduce((sum, count) => sum + count, 0),
+            );
+            expect(now.get(target)).toBe(1);
+            await new Promise((resolve) => setTimeout(resolve, 5));
+            now.set(target, 0);
+            return succeeded("");
+          },
+        };
+      },
+    };
+    const runner = begin(executor);
+    for (let index = 0; index < 40; index++)
+      await runner.take(sign({ command_id: `c${index}`, args: { target: index % 8 } }));
+    await until(40);
+    expect(results.every(({ state }) => state === "succeeded")).toBe(true);
+    expect(most).toBe(4);
+    await runner.stop(1000);
+  });
+
+  test("answers timed_out when an executor notices that its time is over", async () => {
+    const executor: Executor = {
+      name: "count",
+      prepare: () => ({
+        target: "t",
+        run: ({ signal }) =>
+          new Promise((resolve) => {
+            signal.addEventListener("abort", () => resolve({ ...succeeded(""), state: "failed" }));
+          }),
+      }),
+    };
+    const runner = begin(executor);
+    const [sentAt, waiting] = [performance.now(), until(1)];
+    // AbortSignal.timeout does not keep the process alive; a test has other reasons to live.
+    const alive = setInterval(() => undefined, 50);
+    await runner.take(sign({ timeout_ms: 50 }));
+    await waiting;
+    clearInterval(alive);
+    expect(results[0]?.state).toBe("timed_out");
+    expect(performance.now() - sentAt).toBeGreaterThanOrEqual(45);
+    await runner.stop(1000);
+  });
+
+  test("reports a result as soon as the platform is back", async () => {
+    let isDown = true;
+    const { executor } = counting();
+    const runner = begin(executor, {
+      publishResult: async (result) => {
+        if (isDown) {
+          isDown = false;
+          throw new Error("unreachable");
+        }
+        results.push(result);
+        onResult();
+      },
+    });
+    await runner.take(sign());
+    await until(1);
+    expect(results).toHaveLength(1);
+    await runner.stop(1000);
+  });
+
+  test("makes a result of control characters fit a message", async () => {
+    const executor: Executor = {
+      name: "count",
+      prepare: () => ({ target: "t", run: async () => succeeded("", "\u0001".repeat(1_000_000)) }),
+    };
+    const runner = begin(executor);
+    await runner.take(sign());
+    await until(1);
+    expect(JSON.stringify(results[0]).length).toBeLessThan(480_000);
+    expect(results[0]?.output_truncated).toBe(true);
+    await runner.stop(1000);
+  });
+
+  test("passes over a torn line of its journal", async () => {
+    const { executor, ran } = counting();
+    const runner = begin(executor);
+    await runner.take(sign());
+    await until(1);
+    await runner.stop(1000);
+    const path = join(dir, "commands.journal");
+    const bytes = readFileSync(path);
+    bytes.write("0badc0de [", bytes.indexOf(0));
+    writeFileSync(path, bytes);
+    const next = begin(executor);
+    await next.take(sign());
+    await next.take(sign({ command_id: "c2" }));
+    await until(3);
+    expect(ran).toHaveLength(2);
+    await next.stop(1000);
+  });
+});
+
+test("a command that is killed with its agent is lost: it is never run again, and what it left is ended", async () => {
+  const files = {
+    key: join(dir, "key.pem"),
+    commands: join(dir, "commands"),
+    results: join(dir, "results"),
+    effects: join(dir, "effects"),
+  };
+  writeFileSync(files.key, keys.publicKey.export({ type: "spki", format: "pem" }));
+  for (const path of [files.commands, files.results, files.effects]) writeFileSync(path, "");
+  const linesOf = (path: string) =>
+    readFileSync(path, "utf8")
+      .split("\n")
+      .filter((line) => line !== "");
+  const start = () => {
+    const args = [
+      join(import.meta.dirname, "runner-process.fixture.ts"),
+      join(dir, "agent"),
+      files.key,
+      files.commands,
+      files.results,
+      files.effects,
+    ];
+    return spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
+  };
+  const changes = watch(dir);
+  const untilLines = async (path: string, count: number) => {
+    while (linesOf(path).length < count) await once(changes, "change");
+  };
+  let child: ChildProcess | null = null;
+  const ids: string[] = [];
+  try {
+    for (let life = 0; life < 4; life++) {
+      const id = `long-${life}`;
+      ids.push(id);
+      const at = Date.now();
+      const one = command({
+        command_id: id,
+        executor: "exec.run",
+        args: { name: "effect", args: { id, seconds: 1000 } },
+        timeout_ms: 900_000,
+        issued_at_unix_ms: at,
+        not_after_unix_ms: at + 600_000,
+      });
+      appendFileSync(files.commands, `${JSON.stringify(signCommand(one, keys.privateKey))}\n`);
+      child = start();
+      const gone = once(child, "exit");
+      // In the middle: its effect is there, its end is far away.
+      await untilLines(files.effects, life + 1);
+      child.kill("SIGKILL");
+      await gone;
+    }
+    child = start();
+    const told = () => new Set(linesOf(files.results).map((line) => (JSON.parse(line) as CommandResult).command_id));
+    while (told().size < ids.length) await once(changes, "change");
+  } finally {
+    child?.kill("SIGKILL");
+    changes.close();
+  }
+  expect(linesOf(files.effects).sort()).toEqual(ids);
+  const states = new Map(
+    linesOf(files.results)
+      .map((line) => JSON.parse(line) as CommandResult)
+      .map((result) => [result.command_id, result.state]),
+  );
+  expect([...states]).toEqual(ids.map((id) => [id, "lost"]));
+  expect(existsSync(join(dir, "agent", "commands.journal"))).toBe(true);
+}, 60_000);
