@@ -42,6 +42,9 @@ export const openDataDir = (path: string): DataDir => {
       generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
     ),
   );
+  const verifyKey = createPublicKey(signingKey);
+  // For agents on other machines: `trust.command_keys` there names a copy of this file.
+  writeFileAtomically(join(root, "command-key.pub.pem"), verifyKey.export({ type: "spki", format: "pem" }).toString());
   return {
     root,
     bus: folder("bus"),
@@ -50,7 +53,7 @@ export const openDataDir = (path: string): DataDir => {
     log: join(folder("log"), "homeostat.log"),
     runFile: join(root, "platform.json"),
     signingKey,
-    verifyKey: createPublicKey(signingKey),
+    verifyKey,
     apiToken: readOrMake(join(secrets, "api-token"), () => randomBytes(32).toString("base64url")).trim(),
   };
 };

@@ -11,6 +11,11 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
 // Whoever read our output has gone (`| head`): what is under way is still brought to its end, in silence.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
 
+/** A usage error of ours, or an option that util.parseArgs does not know. */
+const isCalledWrongly = (error: unknown): boolean =>
+  error instanceof Error &&
+  (error.name === "UsageError" || ("code" in error && String(error.code).startsWith("ERR_PARSE_ARGS")));
+
 const run = VERBS[verb === "--help" || verb === "-h" ? "help" : verb === "--version" ? "version" : verb];
 if (run === undefined) {
   process.stderr.write(`homeostat: no such command: ${verb} (see: homeostat help)\n`);
@@ -26,7 +31,7 @@ try {
   });
 } catch (error) {
   process.stderr.write(`homeostat ${verb}: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = error instanceof Error && "exitCode" in error ? Number(error.exitCode) : 1;
+  process.exitCode = isCalledWrongly(error) ? 2 : 1;
 }
 // Timers of libraries (and a library thread of the engine's child) must not keep a finished command alive.
 process.exit();

@@ -82,6 +82,7 @@ const startAgent = async (site: Site, bus: Bus | null): Promise<Agent> => {
     link,
     trustedKeys: trustedKeys(site),
     now,
+    monotonicMs: () => performance.now(),
     log,
   });
   await agent.start();
@@ -201,7 +202,7 @@ const startApi = async (site: Site, parts: Parts, bus: Bus, store: LiveStore): P
     const tokens = await Promise.all(
       agents.map(async (agent) => ({ host: agent.host, token: await secret(agent.token) })),
     );
-    await api.register(relayRoutes({ bus, tokens, name: randomUUID(), now }), { prefix: "/relay/v1" });
+    await api.register(relayRoutes({ bus, tokens, name: randomUUID(), now }));
   }
   const url = await listen(api, { host, port });
   undo.add("api", () => api.close());

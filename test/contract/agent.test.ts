@@ -86,6 +86,7 @@ const begin = async (config: Record<string, unknown>, link: Link) => {
     link,
     trustedKeys: [keys.publicKey],
     now: Date.now,
+    monotonicMs: () => performance.now(),
     log,
   });
   agents.push(agent);

@@ -47,6 +47,8 @@ export interface AgentOptions {
   readonly link: Link;
   readonly trustedKeys: readonly KeyObject[];
   readonly now: () => number;
+  /** Milliseconds that only go forward, whatever happens to the clock. */
+  readonly monotonicMs: () => number;
   readonly log: Log;
   readonly random?: () => number;
   readonly proc?: string;
@@ -177,7 +179,7 @@ class HostAgent implements Agent {
 
   #tick(): void {
     const nowUnixMs = this.#options.now();
-    const nowMs = performance.now();
+    const nowMs = this.#options.monotonicMs();
     this.#book.tick(nowUnixMs);
     for (const entry of this.#collectors) {
       // Half a tick early is on time: timers are never exact.
@@ -209,7 +211,7 @@ class HostAgent implements Agent {
   }
 
   #makeCollectors(): Collector[] {
-    const { config, proc } = this.#options;
+    const { config, proc, monotonicMs } = this.#options;
     const sink = this.#book;
     const make: Record<CollectorName, () => Collector | null> = {
       cpu: () => cpu({ proc, sink }),
@@ -230,7 +232,7 @@ class HostAgent implements Agent {
           : paths({
               sink,
               watch: config.paths,
-              monotonicMs: () => performance.now(),
+              monotonicMs,
               report: (name, problem) => this.#note(`path ${name}`, problem),
             }),
       agent: () =>
@@ -241,7 +243,7 @@ class HostAgent implements Agent {
             return user + system;
           },
           rssBytes: () => process.memoryUsage.rss(),
-          monotonicMs: () => performance.now(),
+          monotonicMs,
           spoolBytes: () => this.#spool.bytes,
           ledger: () => this.#spool.ledger(),
         }),

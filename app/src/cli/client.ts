@@ -30,6 +30,17 @@ export class ApiError extends Error {
   }
 }
 
+const Refusal = z.object({ error: z.object({ message: z.string() }) });
+
+/** What the API says in its one form of errors, or the beginning of whatever else answered. */
+const reasonIn = (body: string): string => {
+  try {
+    return Refusal.parse(JSON.parse(body)).error.message;
+  } catch {
+    return body.slice(0, 500);
+  }
+};
+
 /** @throws ApiError when no platform has written its address under `dataDir`. */
 export const connect = (dataDir: string): ApiClient => {
   let url: string;
@@ -45,8 +56,7 @@ export const connect = (dataDir: string): ApiClient => {
     } catch (cause) {
       throw new ApiError(`the platform at ${url} does not answer`, null, cause);
     }
-    if (!response.ok)
-      throw new ApiError(`${path}: ${response.status} ${(await response.text()).slice(0, 500)}`, response.status);
+    if (!response.ok) throw new ApiError(reasonIn(await response.text()), response.status);
     return response;
   };
   return {

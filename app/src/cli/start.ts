@@ -45,9 +45,8 @@ export const start = async (input: VerbInput & { readonly configPath: string | n
   if (platform.url !== null) line("API", `${platform.url}  (start page, /api/v1/openapi.json)`);
   line("config", source === "built-in defaults" ? `${source}; put yours into ./${DEFAULT_CONFIG}` : source);
   line("data", `${resolve(options.data_dir)}  (log: log/homeostat.log)`);
-  input.out(
-    `Try next: ${style("cyan", "npm run drill -- service-crash")}, or ${style("cyan", "npx homeostat incidents")}. Ctrl-C stops it.`,
-  );
+  const next = `Try next: ${style("cyan", "npm run drill -- service-crash")}, or ${style("cyan", "npx homeostat incidents")}. `;
+  input.out(`${platform.url === null ? "" : next}Ctrl-C stops it.`);
   await stopped.promise;
   input.out("stopping …");
   await platform.stop();

@@ -7,7 +7,7 @@ import { style, table } from "./style.ts";
 import { VERSION, type Verb } from "./verb.ts";
 
 class UsageError extends Error {
-  readonly exitCode = 2;
+  override readonly name = "UsageError";
 }
 
 const DATA_DIR = { "data-dir": { type: "string", default: ".homeostat" } } as const;
