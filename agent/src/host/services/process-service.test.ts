@@ -89,6 +89,14 @@ test("adopts a service that is still running, and takes no stranger with the sam
   expect(next.isUp()).toBe(false);
 });
 
+test("does not call down what nobody has wanted up, until it is asked for", async () => {
+  const supervised = supervise({ start_with_agent: false });
+  await supervised.begin();
+  expect(supervised.isUp()).toBeNull();
+  expect(await supervised.restart(AbortSignal.timeout(10_000))).toMatchObject({ state: "succeeded" });
+  expect(supervised.isUp()).toBe(true);
+});
+
 test("finds a service again whose pid the agent had no time to write down", async () => {
   const before = supervise();
   await before.begin();

@@ -55,12 +55,14 @@ export class SupervisedProcess implements Supervised {
   readonly #proc: string;
   readonly #log: Log;
   #running: Running | null = null;
+  #isWanted: boolean;
   #trimming: NodeJS.Timeout | null = null;
   restarts = 0;
   problem: string | null = null;
 
   constructor(options: { config: ProcessService; dir: string; proc: string; log: Log }) {
     this.#config = options.config;
+    this.#isWanted = options.config.start_with_agent;
     this.name = options.config.name;
     this.#dir = join(options.dir, "services");
     this.#proc = options.proc;
@@ -71,7 +73,9 @@ export class SupervisedProcess implements Supervised {
     return this.isUp() ? (this.#running?.pid ?? null) : null;
   }
 
-  isUp(): boolean {
+  /** null until somebody has wanted it to run: what was never started is not down. */
+  isUp(): boolean | null {
+    if (!this.#isWanted) return null;
     return this.#running !== null && this.#statOf(this.#running) !== null;
   }
 
@@ -100,6 +104,7 @@ export class SupervisedProcess implements Supervised {
 
   async restart(signal: AbortSignal): Promise<Outcome> {
     this.restarts += 1;
+    this.#isWanted = true;
     const before = this.#running?.pid ?? null;
     if (!(await this.#stop(signal))) return failed(`service ${this.name}: process ${before} does not end`);
     if (signal.aborted) return failed(`service ${this.name}: stopped, and out of time before it was started again`);
@@ -185,6 +190,8 @@ export class SupervisedProcess implements Supervised {
     if (text === null) return null;
     const parsed = PidRecord.safeParse(jsonOrNull(text));
     if (!parsed.success || parsed.data.boot_id !== this.#bootId()) return null;
+    // A stop takes the note away: somebody started it, and nobody stopped it.
+    this.#isWanted = true;
     const { pid, start_ticks } = parsed.data;
     if (pid === null) return this.#findMarked();
     const stat = new ProcFile(`${this.#proc}/${pid}/stat`);

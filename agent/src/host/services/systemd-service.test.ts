@@ -29,7 +29,8 @@ test.each([
   ["active", true],
   ["reloading", true],
   ["failed", false],
-  ["inactive", false],
+  ["inactive", null],
+  ["deactivating", null],
 ])("a unit that is %s", async (state, isUp) => {
   const unit = await begin(state);
   expect(unit.isUp()).toBe(isUp);

@@ -8,6 +8,12 @@ const run = promisify(execFile);
 const POLL_MS = 2_000;
 const SHOW_TIMEOUT_MS = 5_000;
 
+/**
+ * A unit that was stopped in order is `inactive`: somebody meant it, and to call it down would have it started against their will.
+ * One that died is `failed` (systemd(1), "Units").
+ */
+const UP_BY_STATE: Readonly<Record<string, boolean>> = { active: true, reloading: true, failed: false };
+
 /** A unit of systemd: asked with `systemctl show`, restarted with `systemctl restart`. */
 export class SystemdUnit implements Supervised {
   readonly name: string;
@@ -46,7 +52,9 @@ export class SystemdUnit implements Supervised {
       return failed(`systemctl restart ${this.#unit}: ${error instanceof Error ? error.message : String(error)}`);
     }
     await this.#look();
-    return this.#isUp ? succeeded(`${this.#unit} is active`) : failed(`${this.#unit} is not active after its restart`);
+    return this.#isUp === true
+      ? succeeded(`${this.#unit} is active`)
+      : failed(`${this.#unit} is not active after its restart`);
   }
 
   async #look(): Promise<void> {
@@ -54,7 +62,7 @@ export class SystemdUnit implements Supervised {
       const options = { env: { PATH: CLEAN_PATH }, timeout: SHOW_TIMEOUT_MS };
       const { stdout } = await run(this.#systemctl, ["show", "--property=ActiveState", "--", this.#unit], options);
       const state = /^ActiveState=(.*)$/m.exec(stdout)?.[1];
-      this.#isUp = state === undefined ? null : state === "active" || state === "reloading";
+      this.#isUp = UP_BY_STATE[state ?? ""] ?? null;
       this.problem = null;
     } catch (error) {
       this.#isUp = null;
