@@ -2,3 +2,4 @@ export { createEmbeddedBus, type EmbeddedBus } from "./embedded/bus/index.ts";
 export { startEmbeddedStore } from "./embedded/store/index.ts";
 export { Options, OptionsError, parseOptions } from "./options.ts";
 export { type Platform, startPlatform } from "./platform.ts";
+export { readOptions } from "./read-options.ts";

@@ -106,6 +106,8 @@ export const Options = z
     bus: Bus.prefault({ kind: "embedded" }),
     store: Store.prefault({ kind: "embedded" }),
     relay: Relay.prefault({}),
+    /** YAML files with one runbook each, named from this file's folder. */
+    runbook_files: z.array(z.string().min(1).max(4096)).max(200).default([]),
     agent_link: AgentLink.prefault({ kind: "bus" }),
     trust: Trust.prefault({}),
     agent: AgentConfig.prefault({}),

@@ -1,28 +1,25 @@
-import { readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { parseOptions } from "../options.ts";
+import { type Options, parseOptions } from "../options.ts";
 import { startPlatform } from "../platform.ts";
+import { readOptions } from "../read-options.ts";
 import { seconds, style } from "./style.ts";
 import { VERSION, type VerbInput } from "./verb.ts";
 
 const DEFAULT_CONFIG = "homeostat.yaml";
+const DEFAULTS = "built-in defaults";
 
 /** The file that was asked for, or ./homeostat.yaml when there is one, or the built-in defaults. */
-const readConfiguration = (path: string | null): { text: string; source: string } => {
-  try {
-    return { text: readFileSync(path ?? DEFAULT_CONFIG, "utf8"), source: path ?? DEFAULT_CONFIG };
-  } catch (cause) {
-    const isMissing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
-    if (path === null && isMissing) return { text: "", source: "built-in defaults" };
-    throw new Error(`cannot read the configuration ${path ?? DEFAULT_CONFIG}: ${String(cause)}`, { cause });
-  }
+const readConfiguration = (path: string | null): { options: Options; source: string } => {
+  if (path === null && !existsSync(DEFAULT_CONFIG)) return { options: parseOptions("", DEFAULTS), source: DEFAULTS };
+  const source = path ?? DEFAULT_CONFIG;
+  return { options: readOptions(source), source };
 };
 
 /** Runs the platform until Ctrl-C. */
 export const start = async (input: VerbInput & { readonly configPath: string | null }): Promise<number> => {
   const startedAtMs = performance.now();
-  const { text, source } = readConfiguration(input.configPath);
-  const options = parseOptions(text, source);
+  const { options, source } = readConfiguration(input.configPath);
   const stopped = Promise.withResolvers<void>();
   input.signal.addEventListener("abort", () => stopped.resolve(), { once: true });
   const platform = await startPlatform({
@@ -43,7 +40,7 @@ export const start = async (input: VerbInput & { readonly configPath: string | n
   line("bus", about.bus);
   line("store", about.store);
   if (platform.url !== null) line("API", `${platform.url}  (start page, /api/v1/openapi.json)`);
-  line("config", source === "built-in defaults" ? `${source}; put yours into ./${DEFAULT_CONFIG}` : source);
+  line("config", source === DEFAULTS ? `${source}; put yours into ./${DEFAULT_CONFIG}` : source);
   line("data", `${resolve(options.data_dir)}  (log: log/homeostat.log)`);
   const next = `Try next: ${style("cyan", "npm run drill -- service-crash")}, or ${style("cyan", "npx homeostat incidents")}. `;
   input.out(`${platform.url === null ? "" : next}Ctrl-C stops it.`);

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Incident, RemediationRun } from "@homeostat/schemas";
 import { z } from "zod";
@@ -52,8 +51,8 @@ const start: Verb = async (input) => {
 const checkConfig: Verb = async ({ args, out }) => {
   const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
   const path = one(positionals, "configuration file");
-  const { parseOptions } = await import("../options.ts");
-  parseOptions(readFileSync(path, "utf8"), path);
+  const { readOptions } = await import("../read-options.ts");
+  readOptions(path);
   out(`${path} is fine`);
   return 0;
 };
