@@ -1,5 +1,8 @@
 /** `npm run docs` writes docs/reference/; with --check it writes nothing and fails when a page is not what it would write. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { QUERIES } from "@homeostat/analytics";
+import { DEFAULT_RULES } from "@homeostat/detectors";
+import { DEFAULT_RUNBOOKS } from "@homeostat/remediation";
 import { topics } from "@homeostat/schemas";
 import { z } from "zod";
 import { fieldNotes, type Notes } from "./field-notes.ts";
@@ -103,7 +106,58 @@ const configPage = async (): Promise<string> => {
   );
 };
 
+const rulesPage = (): string =>
+  page(
+    "# Default rules and runbooks",
+    "What is watched and answered without a word of configuration. `detectors.disabled_rules` switches a rule off; a rule or a runbook of the same name takes its place.",
+    "## Rules",
+    table(
+      ["rule", "detector", "severity", "says", "looks at"],
+      DEFAULT_RULES.map((rule) => [
+        `\`${rule.name}\``,
+        rule.detector,
+        rule.severity,
+        "title" in rule ? rule.title : "A host is silent",
+        "metric" in rule
+          ? `\`${rule.metric}\``
+          : rule.detector === "log_templates"
+            ? "log records"
+            : "every series of the host",
+      ]),
+    ),
+    "## Runbooks",
+    table(
+      ["runbook", "does", "action", "autonomy"],
+      DEFAULT_RUNBOOKS.map(({ name, description, action, autonomy }) => [
+        `\`${name}\``,
+        description ?? "",
+        `\`${action}\``,
+        autonomy ?? "suggest",
+      ]),
+    ),
+  );
+
+const queriesPage = (): string =>
+  page(
+    "# Named queries",
+    "What evidence cites and the API asks, from `analytics/src/queries/`. Each binds its parameters by name and is bounded in time and rows.",
+    table(
+      ["query", "rows at most", "row"],
+      QUERIES.map(({ name, rowsMax, row: answer }) => [
+        `\`${name}\``,
+        String(rowsMax),
+        answer instanceof z.ZodObject
+          ? Object.keys(answer.shape)
+              .map((column) => `\`${column}\``)
+              .join(", ")
+          : "",
+      ]),
+    ),
+  );
+
 const PAGES = [
+  { path: "docs/reference/rules.md", make: async () => rulesPage() },
+  { path: "docs/reference/queries.md", make: async () => queriesPage() },
   { path: "docs/reference/topics.md", make: async () => topicsPage() },
   { path: "docs/reference/records.md", make: recordsPage },
   { path: "docs/reference/config.md", make: configPage },
