@@ -1,20 +1,10 @@
 import { Finding, Severity } from "@homeostat/schemas";
 import { z } from "zod";
-import { type Columns, growColumns, loadColumns, makeColumns, pickColumns, saveColumns } from "../columns.ts";
+import { growColumns } from "../columns.ts";
 import type { Detector } from "../detector.ts";
-import {
-  announce,
-  clip,
-  type Episodes,
-  FRESH_MS,
-  findingId,
-  forgetEpisodes,
-  isDue,
-  openFindings,
-  resolve,
-  SavedEpisodes,
-} from "../episode.ts";
+import { announce, clip, FRESH_MS, findingId, isDue, resolve } from "../episode.ts";
 import { entityOf, findingLabels, metricEvidence, Selector, type Series, titleFor } from "../series.ts";
+import { type SubjectState, subjectState } from "../subject-state.ts";
 import type { MetricWindow } from "../window.ts";
 
 export const AbsenceConfig = z.strictObject({
@@ -30,10 +20,7 @@ export type AbsenceConfig = z.infer<typeof AbsenceConfig>;
 
 const LAYOUT = { last: { fill: Number.NaN } } as const;
 
-export interface AbsenceState {
-  columns: Columns<typeof LAYOUT>;
-  episodes: Episodes;
-}
+export type AbsenceState = SubjectState<typeof LAYOUT>;
 
 /** How far the host has gone on without the series, in ms of the host's own clock; a pause of the host proves nothing about the series. */
 const silentMs = (last: number, series: Series, { hosts }: MetricWindow): number => {
@@ -76,7 +63,7 @@ export const absence: Detector<AbsenceConfig, AbsenceState, MetricWindow> = {
   name: "absence",
   version: 1,
   config: AbsenceConfig,
-  start: () => ({ columns: makeColumns(LAYOUT), episodes: new Map() }),
+  ...subjectState(LAYOUT),
 
   step(state, window, config) {
     growColumns(state.columns, LAYOUT, window.series.length);
@@ -101,20 +88,4 @@ export const absence: Detector<AbsenceConfig, AbsenceState, MetricWindow> = {
     });
     return { state, findings };
   },
-
-  forget(state, kept) {
-    const { episodes, findings } = forgetEpisodes(state.episodes, kept);
-    return { state: { columns: pickColumns(state.columns, LAYOUT, kept), episodes }, findings };
-  },
-
-  save: ({ columns, episodes }) => ({
-    json: [...episodes],
-    columns: saveColumns(columns, LAYOUT),
-    open: openFindings(episodes),
-  }),
-
-  load: (saved) => ({
-    columns: loadColumns(saved.columns, LAYOUT),
-    episodes: new Map(SavedEpisodes.parse(saved.json)),
-  }),
 };

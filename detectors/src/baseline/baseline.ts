@@ -1,21 +1,8 @@
 import { Finding, Severity } from "@homeostat/schemas";
 import { z } from "zod";
-import { type Columns, growColumns, loadColumns, makeColumns, pickColumns, saveColumns } from "../columns.ts";
+import { growColumns } from "../columns.ts";
 import type { Detector } from "../detector.ts";
-import {
-  announce,
-  clip,
-  type Episodes,
-  FRESH_MS,
-  findingId,
-  forgetEpisodes,
-  isDue,
-  NO_DATA_MS,
-  openFindings,
-  resolve,
-  SavedEpisodes,
-  tellNoData,
-} from "../episode.ts";
+import { announce, clip, FRESH_MS, findingId, isDue, NO_DATA_MS, resolve, tellNoData } from "../episode.ts";
 import {
   entityOf,
   findingLabels,
@@ -26,6 +13,7 @@ import {
   unitOf,
   valueText,
 } from "../series.ts";
+import { type SubjectState, subjectState } from "../subject-state.ts";
 import type { MetricWindow } from "../window.ts";
 import {
   type BandLevel,
@@ -103,10 +91,7 @@ const LAYOUT = {
   visitQuantiles: { fill: Number.NaN, width: HOURS * VISITS * VISIT_WIDTH },
 } as const;
 
-export interface BaselineState {
-  columns: Columns<typeof LAYOUT>;
-  episodes: Episodes;
-}
+export type BaselineState = SubjectState<typeof LAYOUT>;
 
 export interface BaselineAnswer {
   readonly state: "warming_up" | "ready" | "stale";
@@ -292,7 +277,7 @@ export const baseline: Detector<BaselineConfig, BaselineState, MetricWindow> = {
   name: "baseline",
   version: 1,
   config: BaselineConfig,
-  start: () => ({ columns: makeColumns(LAYOUT), episodes: new Map() }),
+  ...subjectState(LAYOUT),
 
   step(state, window, config) {
     growColumns(state.columns, LAYOUT, Math.min(window.series.length, config.series_max));
@@ -333,30 +318,4 @@ export const baseline: Detector<BaselineConfig, BaselineState, MetricWindow> = {
     }
     return { state, findings };
   },
-
-  forget(state, kept) {
-    const { episodes, findings } = forgetEpisodes(state.episodes, kept);
-    return {
-      state: {
-        columns: pickColumns(
-          state.columns,
-          LAYOUT,
-          kept.filter((slot) => slot < state.columns.slots),
-        ),
-        episodes,
-      },
-      findings,
-    };
-  },
-
-  save: ({ columns, episodes }) => ({
-    json: [...episodes],
-    columns: saveColumns(columns, LAYOUT),
-    open: openFindings(episodes),
-  }),
-
-  load: (saved) => ({
-    columns: loadColumns(saved.columns, LAYOUT),
-    episodes: new Map(SavedEpisodes.parse(saved.json)),
-  }),
 };

@@ -1,21 +1,8 @@
 import { Finding, type Severity, Severity as SeverityEnum } from "@homeostat/schemas";
 import { z } from "zod";
-import { type Columns, growColumns, loadColumns, makeColumns, pickColumns, saveColumns } from "../columns.ts";
+import { growColumns } from "../columns.ts";
 import type { Detector } from "../detector.ts";
-import {
-  announce,
-  clip,
-  type Episodes,
-  FRESH_MS,
-  findingId,
-  forgetEpisodes,
-  isDue,
-  NO_DATA_MS,
-  openFindings,
-  resolve,
-  SavedEpisodes,
-  tellNoData,
-} from "../episode.ts";
+import { announce, clip, FRESH_MS, findingId, isDue, NO_DATA_MS, resolve, tellNoData } from "../episode.ts";
 import {
   entityOf,
   findingLabels,
@@ -26,6 +13,7 @@ import {
   unitOf,
   valueText,
 } from "../series.ts";
+import { type SubjectState, subjectState } from "../subject-state.ts";
 import type { MetricWindow } from "../window.ts";
 
 const Seconds = z.number().min(0).max(604_800);
@@ -80,10 +68,7 @@ const LAYOUT = {
   isCritical: { fill: 0 },
 } as const;
 
-export interface ThresholdState {
-  columns: Columns<typeof LAYOUT>;
-  episodes: Episodes;
-}
+export type ThresholdState = SubjectState<typeof LAYOUT>;
 
 const isBeyond = (value: number, op: ThresholdConfig["op"], limit: number): boolean => {
   if (op === ">") return value > limit;
@@ -209,7 +194,7 @@ export const threshold: Detector<ThresholdConfig, ThresholdState, MetricWindow> 
   name: "threshold",
   version: 1,
   config: ThresholdConfig,
-  start: () => ({ columns: makeColumns(LAYOUT), episodes: new Map() }),
+  ...subjectState(LAYOUT),
 
   step(state, window, config) {
     growColumns(state.columns, LAYOUT, window.series.length);
@@ -241,20 +226,4 @@ export const threshold: Detector<ThresholdConfig, ThresholdState, MetricWindow> 
     }
     return { state, findings };
   },
-
-  forget(state, kept) {
-    const { episodes, findings } = forgetEpisodes(state.episodes, kept);
-    return { state: { columns: pickColumns(state.columns, LAYOUT, kept), episodes }, findings };
-  },
-
-  save: ({ columns, episodes }) => ({
-    json: [...episodes],
-    columns: saveColumns(columns, LAYOUT),
-    open: openFindings(episodes),
-  }),
-
-  load: (saved) => ({
-    columns: loadColumns(saved.columns, LAYOUT),
-    episodes: new Map(SavedEpisodes.parse(saved.json)),
-  }),
 };
