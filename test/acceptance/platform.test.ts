@@ -123,6 +123,19 @@ describe("a configuration that is wrong", () => {
   });
 });
 
+describe("a bus that cannot be reached", () => {
+  test("is waited for, with a word of what is missing, until Ctrl-C", async () => {
+    const dir = mkdtempSync(join(tmpdir(), "homeostat-waiting-"));
+    const config = writeConfig(dir, 'bus: { kind: kafka, brokers: ["127.0.0.1:1"] }\n');
+    const platform = runHomeostat(["start", "--config", config]);
+    await expect.poll(() => platform.output(), { timeout: 20_000 }).toContain("waiting for Kafka");
+    platform.child.kill("SIGINT");
+    expect(await platform.ended(), platform.output()).toBe(130);
+    expect(platform.output()).toContain("stopped before it was ready");
+    rmSync(dir, { recursive: true, force: true });
+  });
+});
+
 describe("an incident", () => {
   let dir: string;
   let receiver: Server;

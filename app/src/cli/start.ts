@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Options, parseOptions } from "../options.ts";
-import { startPlatform } from "../platform.ts";
+import { type Platform, type PlatformSetting, startPlatform } from "../platform.ts";
 import { readOptions } from "../read-options.ts";
 import { seconds, style } from "./style.ts";
 import { VERSION, type VerbInput } from "./verb.ts";
@@ -16,13 +16,26 @@ const readConfiguration = (path: string | null): { options: Options; source: str
   return { options: readOptions(source), source };
 };
 
+/** What a shell says of a program that Ctrl-C ended. */
+const STOPPED_EARLY = 130;
+
+/** null when Ctrl-C came while the start was waiting for a bus or a store. */
+const startUnlessStopped = async (setting: PlatformSetting): Promise<Platform | null> => {
+  try {
+    return await startPlatform(setting);
+  } catch (error) {
+    if (setting.signal.aborted) return null;
+    throw error;
+  }
+};
+
 /** Runs the platform until Ctrl-C. */
 export const start = async (input: VerbInput & { readonly configPath: string | null }): Promise<number> => {
   const startedAtMs = performance.now();
   const { options, source } = readConfiguration(input.configPath);
   const stopped = Promise.withResolvers<void>();
   input.signal.addEventListener("abort", () => stopped.resolve(), { once: true });
-  const platform = await startPlatform({
+  const platform = await startUnlessStopped({
     options,
     env: input.env,
     version: VERSION,
@@ -30,6 +43,10 @@ export const start = async (input: VerbInput & { readonly configPath: string | n
     signal: input.signal,
     onWaiting: (what) => input.err(`waiting for ${what}`),
   });
+  if (platform === null) {
+    input.out("stopped before it was ready; nothing is lost.");
+    return STOPPED_EARLY;
+  }
   const { about } = platform;
   const line = (name: string, value: string): void => input.out(`  ${style("dim", name.padEnd(9))} ${value}`);
   input.out(
