@@ -308,7 +308,7 @@ test("a command that is killed with its agent is lost: it is never run again, an
   let child: ChildProcess | null = null;
   const ids: string[] = [];
   try {
-    for (let life = 0; life < 4; life++) {
+    for (let life = 0; life < 3; life++) {
       const id = `long-${life}`;
       ids.push(id);
       const at = Date.now();
