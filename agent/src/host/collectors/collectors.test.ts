@@ -124,6 +124,7 @@ describe("collectors", () => {
     write("z", "43 (gone) Z 1 43 43 0 -1 4194304 102 0 0 0 30 12 0 0 20 0 1 0 164647 0 0 1 1\n");
     expect(readProcessStat(new ProcFile(join(proc, "a")))).toEqual({
       state: "R",
+      group: 42,
       cpuTicks: 42,
       startTicks: 164_647,
       rssBytes: 394 * 4096,

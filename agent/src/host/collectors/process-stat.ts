@@ -7,6 +7,7 @@ const PAGE_BYTES = 4096;
 
 export interface ProcessStat {
   readonly state: string;
+  readonly group: number;
   readonly cpuTicks: number;
   /** Ticks since boot: with the pid it names a process for as long as the machine runs. */
   readonly startTicks: number;
@@ -18,12 +19,14 @@ export const readProcessStat = (file: ProcFile): ProcessStat | null => {
   if (!file.read() || file.length === 0) return null;
   file.at = file.bytes.lastIndexOf(")", file.length - 1) + 1;
   const state = file.word();
-  file.skipWords(10);
+  file.skipWords(1);
+  const group = file.number();
+  file.skipWords(8);
   const cpuTicks = file.number() + file.number();
   file.skipWords(6);
   const startTicks = file.number();
   file.skipWords(1);
-  return { state, cpuTicks, startTicks, rssBytes: file.number() * PAGE_BYTES };
+  return { state, group, cpuTicks, startTicks, rssBytes: file.number() * PAGE_BYTES };
 };
 
 /** A zombie has ended; nobody has fetched its exit code yet. */

@@ -1,9 +1,19 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  watch,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { Command, type CommandResult, signCommand } from "@homeostat/schemas";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { quietLog } from "../quiet-log.fixture.ts";
@@ -336,6 +346,16 @@ test("a command that is killed with its agent is lost: it is never run again, an
     changes.close();
   }
   expect(linesOf(files.effects).sort()).toEqual(ids);
+  // The programs themselves, found by an argument that is theirs alone.
+  const left = () =>
+    readdirSync("/proc").filter((name) => {
+      try {
+        return /^\d+$/.test(name) && readFileSync(`/proc/${name}/cmdline`, "utf8").includes(files.effects);
+      } catch {
+        return false;
+      }
+    });
+  while (left().length > 0) await delay(5);
   const states = new Map(
     linesOf(files.results)
       .map((line) => JSON.parse(line) as CommandResult)

@@ -1,10 +1,11 @@
-import type { KeyObject } from "node:crypto";
+import { createHash, type KeyObject } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Command, type CommandResult, type InvocationState, type Log, verifyCommand } from "@homeostat/schemas";
 import { ProcFile } from "../collectors/proc-file.ts";
-import { isAlive, readProcessStat } from "../collectors/process-stat.ts";
+import { isAlive, type ProcessStat, readProcessStat } from "../collectors/process-stat.ts";
 import type { Executor, Outcome, Prepared } from "./executor.ts";
 import { Journal, type JournalEntry } from "./journal.ts";
+import { markedProcesses } from "./marked-processes.ts";
 import { signalGroup } from "./process-group.ts";
 
 export const CONCURRENT_MAX = 4;
@@ -18,6 +19,7 @@ const RESULT_BYTES_MAX = 458_752;
 const GIVE_UP_MS = 10_000;
 const REPORT_RETRY_MS_MAX = 15_000;
 const TEND_MS = 60_000;
+const MARK = "HOMEOSTAT_COMMAND";
 
 interface Waiting {
   readonly command: Command;
@@ -193,6 +195,7 @@ export class CommandRunner {
         prepared.run({
           signal: at.timeout,
           outputBytesMax: command.output_bytes_max,
+          mark: { name: MARK, value: this.#markOf(command) },
           noteChild: (pid) => this.#noteChild(command, at.startedUnixMs, pid),
         }),
         givenUp,
@@ -206,9 +209,7 @@ export class CommandRunner {
   }
 
   #noteChild(command: Command, startedUnixMs: number, pid: number): void {
-    const stat = new ProcFile(`${this.#options.proc}/${pid}/stat`);
-    const startTicks = readProcessStat(stat)?.startTicks;
-    stat.close();
+    const startTicks = this.#statOf(pid)?.startTicks;
     if (startTicks === undefined) return;
     const child = { pid, start_ticks: startTicks };
     this.#journal.note(command.command_id, { state: "running", command, started_at_unix_ms: startedUnixMs, child });
@@ -219,19 +220,34 @@ export class CommandRunner {
     entry: { command: Command; started_at_unix_ms: number; child: { pid: number; start_ticks: number } | null },
   ): void {
     const { command, child } = entry;
-    const wasKilled = child !== null && this.#killOrphan(child);
+    const wasKilled = this.#killOrphan(command, child);
     this.#options.log.warn({ command_id: commandId }, "a command was running when the agent ended: it is lost");
     const message = `the agent ended while the command ran; it is not run again${wasKilled ? "; its process was ended" : ""}`;
     this.#finish(command, "lost", { message, startedUnixMs: entry.started_at_unix_ms });
   }
 
-  #killOrphan(child: { pid: number; start_ticks: number }): boolean {
-    const file = new ProcFile(`${this.#options.proc}/${child.pid}/stat`);
+  /** Ends the group that the command ran in. What it has put into a group of its own, a daemon perhaps, is left alone, as after a normal end. */
+  #killOrphan(command: Command, child: { pid: number; start_ticks: number } | null): boolean {
+    const marked = markedProcesses(this.#options.proc, `${MARK}=${this.#markOf(command)}`);
+    // Killed between the start and the note of the pid: the lowest of the marked ones is the one that we started.
+    const leader = child?.pid ?? marked[0];
+    if (leader === undefined) return false;
+    const isSameLeader = child !== null && this.#statOf(leader)?.startTicks === child.start_ticks;
+    if (!isSameLeader && !marked.some((pid) => this.#statOf(pid)?.group === leader)) return false;
+    signalGroup(leader, "SIGKILL");
+    return true;
+  }
+
+  #statOf(pid: number): ProcessStat | null {
+    const file = new ProcFile(`${this.#options.proc}/${pid}/stat`);
     const stat = readProcessStat(file);
     file.close();
-    if (!isAlive(stat) || stat.startTicks !== child.start_ticks) return false;
-    signalGroup(child.pid, "SIGKILL");
-    return true;
+    return isAlive(stat) ? stat : null;
+  }
+
+  /** Ids may hold anything; a digest may stand in an environment. */
+  #markOf(command: Command): string {
+    return createHash("sha256").update(`${this.#options.dir}\0${command.command_id}`).digest("hex");
   }
 
   /** Writes the result down, then reports it for as long as it takes. */

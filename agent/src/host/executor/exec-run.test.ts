@@ -11,6 +11,7 @@ const node = (script: string, options: Record<string, unknown> = {}) =>
 const within = (options: Partial<Execution> = {}): Execution => ({
   signal: new AbortController().signal,
   outputBytesMax: 1000,
+  mark: { name: "MARK", value: "m" },
   noteChild: () => undefined,
   ...options,
 });
@@ -67,7 +68,7 @@ test("refuses a command that is not declared, and a template with an undeclared 
 test("gives nothing of the agent's environment to the child", async () => {
   process.env.AGENT_SECRET = "s3cret";
   const outcome = await run(node("console.log(JSON.stringify(process.env))"));
-  expect(Object.keys(JSON.parse(outcome.stdout)).sort()).toEqual(["LANG", "PATH"]);
+  expect(Object.keys(JSON.parse(outcome.stdout)).sort()).toEqual(["LANG", "MARK", "PATH"]);
 });
 
 test("reports a failing exit code with what the command said", async () => {
@@ -110,7 +111,7 @@ test("ends a child that ignores TERM, with its whole group, when its time is ove
   const timeout = new AbortController();
   setTimeout(() => timeout.abort(), 700);
   const running = run(node(script), {
-    execution: within({ signal: timeout.signal, noteChild: () => undefined }),
+    execution: within({ signal: timeout.signal }),
   });
   const outcome = await running;
   expect(outcome.state).toBe("failed");

@@ -14,7 +14,8 @@ export interface Execution {
   /** Aborts when the command's time is over. */
   readonly signal: AbortSignal;
   readonly outputBytesMax: number;
-  /** Notes a child, so that the next agent can end it should this one be killed. */
+  /** A variable for a child's environment, and a note of its pid: by them the next agent ends it, should this one be killed. */
+  readonly mark: { readonly name: string; readonly value: string };
   readonly noteChild: (pid: number) => void;
 }
 

@@ -36,7 +36,12 @@ const declare = (options: Partial<DeclaredPath> = {}) =>
     keep_newest_files: 0,
     ...options,
   });
-const execution: Execution = { signal: new AbortController().signal, outputBytesMax: 0, noteChild: () => undefined };
+const execution: Execution = {
+  signal: new AbortController().signal,
+  outputBytesMax: 0,
+  mark: { name: "MARK", value: "" },
+  noteChild: () => undefined,
+};
 const free = async (declared: DeclaredPath, targetBytes = 1e12): Promise<Outcome> => {
   const prepared = filesFree({ paths: [declared], now: () => NOW }).prepare({
     path: "cache",

@@ -30,7 +30,7 @@ export const runProcess = async (
     shell: false,
     stdio: ["ignore", "pipe", "pipe"],
     cwd: "/",
-    env: { PATH: CLEAN_PATH, LANG: "C.UTF-8" },
+    env: { PATH: CLEAN_PATH, LANG: "C.UTF-8", [execution.mark.name]: execution.mark.value },
   });
   const { pid } = child;
   if (pid === undefined) {

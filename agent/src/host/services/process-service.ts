@@ -20,6 +20,7 @@ import { ProcFile } from "../collectors/proc-file.ts";
 import { isAlive, type ProcessStat, readProcessStat } from "../collectors/process-stat.ts";
 import type { ProcessService } from "../config.ts";
 import { failed, type Outcome, succeeded } from "../executor/executor.ts";
+import { markedProcesses } from "../executor/marked-processes.ts";
 import { CLEAN_PATH, signalGroup } from "../executor/process-group.ts";
 import type { Supervised } from "./supervised.ts";
 
@@ -203,9 +204,7 @@ export class SupervisedProcess implements Supervised {
 
   #findMarked(): Running | null {
     const mark = `${MARK}=${this.#mark()}`;
-    for (const pid of this.#pids()) {
-      const environment = readOrNull(join(this.#proc, String(pid), "environ"));
-      if (!environment?.split("\0").includes(mark)) continue;
+    for (const pid of markedProcesses(this.#proc, mark)) {
       const stat = new ProcFile(`${this.#proc}/${pid}/stat`);
       const found = readProcessStat(stat);
       if (!isAlive(found)) {
