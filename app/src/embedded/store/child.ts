@@ -119,6 +119,10 @@ const runEngine = async ({ libraryPath, engineArguments, dir }: EngineOrder): Pr
 };
 
 open({ library: "c", path: "libc.so.6" });
+/** prctl(2): the kernel ends this process when its parent dies, whatever its own threads are at. Acknowledged rows are on disk. */
+const PR_SET_PDEATHSIG = 1;
+const SIGKILL = 9;
+callC("prctl", [DataType.I32, DataType.BigInt], [PR_SET_PDEATHSIG, BigInt(SIGKILL)]);
 const terminal = openTerminal();
 
 let isStopping = false;
@@ -146,3 +150,5 @@ process.on("message", (message: EngineOrder | "stop") => {
 });
 // The parent is gone, however it went.
 process.on("disconnect", () => stop(ORPHAN_S_MAX));
+// It may have gone while this file was still being loaded, before anybody listened; its order may be waiting all the same.
+if (!process.connected || process.ppid === 1) process.exit(1);
