@@ -15,7 +15,7 @@ const WRITE_EVERY_MS = 10;
 
 const quietLog = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 
-const startLoad = (path: string): { stop(): number } => {
+const startLoad = (path: string): { stop(): number } & Disposable => {
   let lines = 0;
   const timer = setInterval(() => {
     let text = "";
@@ -27,6 +27,7 @@ const startLoad = (path: string): { stop(): number } => {
       clearInterval(timer);
       return lines;
     },
+    [Symbol.dispose]: () => clearInterval(timer),
   };
 };
 
@@ -85,7 +86,7 @@ export const killLoop = async ({
     configPath,
     `data_dir: ${dataDir}\nhttp: { port: 0 }\nagent:\n  flush_ms: 100\n  logs:\n    - { path: ${logPath}, service: load }\n${config}`,
   );
-  const load = startLoad(logPath);
+  using load = startLoad(logPath);
   const lives: number[] = [];
   for (let kill = 0; kill < kills; kill += 1) {
     const platform = runHomeostat(["start", "--config", configPath], dataDir);

@@ -151,4 +151,5 @@ process.on("message", (message: EngineOrder | "stop") => {
 // The parent is gone, however it went.
 process.on("disconnect", () => stop(ORPHAN_S_MAX));
 // It may have gone while this file was still being loaded, before anybody listened; its order may be waiting all the same.
-if (!process.connected || process.ppid === 1) process.exit(1);
+// Its pid is compared, not looked for as 1: in a container the platform itself may be 1.
+if (!process.connected || process.ppid !== Number(process.argv[2])) process.exit(1);

@@ -111,7 +111,7 @@ const engineArguments = (files: RunFiles): readonly string[] => [
 ];
 
 const launch = (order: EngineOrder): ChildProcess => {
-  const child = fork(new URL("./child.ts", import.meta.url), {
+  const child = fork(new URL("./child.ts", import.meta.url), [String(process.pid)], {
     execArgv: [
       "--max-old-space-size=64",
       "--max-semi-space-size=1",
