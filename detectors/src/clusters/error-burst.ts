@@ -1,10 +1,18 @@
 import type { Finding } from "@homeostat/schemas";
 import { type Columns, growColumns, makeColumns, pickColumns } from "../columns.ts";
-import { announce, clip, type Episodes, FRESH_MS, findingId, forgetEpisodes, isDue, resolve } from "../episode.ts";
-import type { LogWindow, Stream } from "../window.ts";
-import { BUCKET_SECONDS, logEvidence, streamEntity, titleOf } from "./log-finding.ts";
+import { announce, clip, type Episodes, findingId, forgetEpisodes, isDue, resolve } from "../episode.ts";
+import type { Stream } from "../window.ts";
+import {
+  BUCKET_SECONDS,
+  isFresh,
+  type LogContext,
+  logEvidence,
+  streamEntity,
+  templateLabels,
+  titleOf,
+} from "./log-finding.ts";
 import type { LogTemplatesConfig } from "./log-templates-config.ts";
-import { type Template, templateText } from "./template-tree.ts";
+import { templateAt } from "./miner.ts";
 
 const WINDOW_SECONDS = 10;
 /** Seconds that are counted apart; a power of two above the window, so that lines out of order find their place. */
@@ -34,12 +42,6 @@ export const STREAM_LAYOUT = {
 export interface BurstState {
   streams: Columns<typeof STREAM_LAYOUT>;
   episodes: Episodes;
-}
-
-export interface BurstContext {
-  readonly window: LogWindow;
-  readonly templates: readonly Template[];
-  readonly config: LogTemplatesConfig;
 }
 
 export const startBursts = (): BurstState => ({ streams: makeColumns(STREAM_LAYOUT), episodes: new Map() });
@@ -89,10 +91,7 @@ const taint = (state: BurstState, slot: number, second: number): void => {
   history[historyPlace(slot, bucket)] = TAINTED;
 };
 
-const countError = (
-  state: BurstState,
-  { slot, second, template }: { readonly slot: number; readonly second: number; readonly template: number },
-): void => {
+const countError = (state: BurstState, { slot, second, template }: LogContext["line"]): void => {
   const { errors, errorsSecond, history, historyBucket, started, candidate, lead } = state.streams.at;
   const at = slot * RING + (second % RING);
   if (errorsSecond[at] !== second) {
@@ -122,13 +121,13 @@ const countError = (
 const burstOf = (
   state: BurstState,
   { slot, second }: { readonly slot: number; readonly second: number },
-  { window: { streams, nowUnixMs }, templates, config }: BurstContext,
+  { window: { streams, nowUnixMs }, miner, config }: LogContext,
 ): Finding => {
   const stream = streams[slot] as Stream;
   const at = state.streams.at;
   const startedUnixMs = (at.started[slot] as number) * 1000;
-  const template = templates[at.candidate[slot] as number];
-  const text = templateText(template);
+  const template = templateAt(miner, at.candidate[slot] as number);
+  const text = template?.text ?? "";
   const high = limitOf(usual(state, slot, second), config);
   const entity = streamEntity(stream);
   const { count } = secondsSum(state, slot, second);
@@ -150,14 +149,14 @@ const burstOf = (
       `${titleOf(config.title, stream)}: ${count} errors in ${WINDOW_SECONDS} s, expected less than ${Math.ceil(high)}${most}`,
       1000,
     ),
-    labels: { ...(template !== undefined && { template_id: template.id, template: text }) },
+    labels: templateLabels(template),
     evidence: [logEvidence(stream, { startedUnixMs, toUnixMs: (second + 1) * 1000, text })],
   };
 };
 
 /** Looks whether a burst has begun, and tells of it. Called for each error line, so that batches of any size give the same. */
-const judgeBurst = (state: BurstState, slot: number, context: BurstContext): readonly Finding[] => {
-  const { config } = context;
+const judgeBurst = (state: BurstState, slot: number, context: LogContext): void => {
+  const { config, findings } = context;
   const { nowUnixMs } = context.window;
   const at = state.streams.at;
   const second = at.second[slot] as number;
@@ -165,15 +164,14 @@ const judgeBurst = (state: BurstState, slot: number, context: BurstContext): rea
   const isWarm = second - (at.firstSecond[slot] as number) >= config.warm_up_s;
   const isBurst = count >= limitOf(usual(state, slot, second), config) && seconds >= config.seconds_min;
   if (Number.isNaN(at.started[slot])) {
-    if (!isWarm || !isBurst) return [];
+    if (!isWarm || !isBurst) return;
     at.started[slot] = first;
     at.clear[slot] = Number.NaN;
     taint(state, slot, first);
     taint(state, slot, second);
   }
-  if (second * 1000 < nowUnixMs - FRESH_MS) return [];
-  if (!isDue(state.episodes, slot, { severity: config.severity, nowUnixMs })) return [];
-  return [announce(state.episodes, slot, burstOf(state, { slot, second }, context), nowUnixMs)];
+  if (!isFresh(second, context) || !isDue(state.episodes, slot, { severity: config.severity, nowUnixMs })) return;
+  findings.push(announce(state.episodes, slot, burstOf(state, { slot, second }, context), nowUnixMs));
 };
 
 /** Looks whether a burst is over; `second` is the stream's time, which goes on while the stream is quiet. */
@@ -220,39 +218,32 @@ export const streamSecond = (state: BurstState, slot: number, nowUnixMs: number)
 };
 
 /** Moves a stream on to a line's second, and judges it with its errors. In event time, so that what was over by then is over, however lines are batched. */
-export const observeStream = (
-  state: BurstState,
-  line: { readonly slot: number; readonly second: number; readonly isError: boolean; readonly template: number },
-  context: BurstContext,
-): readonly Finding[] => {
+export const observeStream = (state: BurstState, context: LogContext): void => {
   const at = state.streams.at;
-  const { slot, second } = line;
-  const { window, config } = context;
+  const { slot, second, isError } = context.line;
+  const { window, config, findings } = context;
   if (Number.isNaN(at.second[slot])) {
     at.second[slot] = second;
     at.firstSecond[slot] = second;
   }
-  const findings: Finding[] = [];
   if (second > (at.second[slot] as number)) {
     at.second[slot] = second;
-    findings.push(...settleBurst(state, slot, { stream: window.streams[slot] as Stream, second }, config));
+    if (!Number.isNaN(at.started[slot]))
+      findings.push(...settleBurst(state, slot, { stream: window.streams[slot] as Stream, second }, config));
   }
   at.aheadMs[slot] = (at.second[slot] as number) * 1000 - window.nowUnixMs;
-  if (!line.isError || second <= (at.second[slot] as number) - WINDOW_SECONDS) return findings;
-  countError(state, line);
-  findings.push(...judgeBurst(state, slot, context));
-  return findings;
+  if (!isError || second <= (at.second[slot] as number) - WINDOW_SECONDS) return;
+  countError(state, context.line);
+  judgeBurst(state, slot, context);
 };
 
 /** At a tick: bursts end when their streams are quiet. */
-export const settleBursts = (state: BurstState, { window, config }: BurstContext): readonly Finding[] => {
-  const findings: Finding[] = [];
+export const settleBursts = (state: BurstState, { window, config, findings }: LogContext): void => {
   for (let slot = 0; slot < state.streams.slots; slot++) {
     if (Number.isNaN(state.streams.at.started[slot])) continue;
     const second = streamSecond(state, slot, window.nowUnixMs);
     findings.push(...settleBurst(state, slot, { stream: window.streams[slot] as Stream, second }, config));
   }
-  return findings;
 };
 
 export const growStreams = (state: BurstState, slots: number): void => growColumns(state.streams, STREAM_LAYOUT, slots);

@@ -15,61 +15,84 @@ import {
   startBursts,
   streamSecond,
 } from "./error-burst.ts";
-import { LineMask } from "./line-mask.ts";
-import { SEVERITY_ERROR } from "./log-finding.ts";
+import { type Line, type LogContext, SEVERITY_ERROR } from "./log-finding.ts";
 import { LogTemplatesConfig } from "./log-templates-config.ts";
+import { loadMiner, type Miner, movedTemplates, recognise, saveMiner, startMiner } from "./miner.ts";
+import { settleNewErrors } from "./new-error.ts";
+import { settleNovelties } from "./new-template.ts";
+import { countLine, settlePauses } from "./template-counts.ts";
+import { settleTogether } from "./template-events.ts";
 import {
-  type CountState,
-  countLine,
+  FLOW_LAYOUT,
+  growFlows,
   indexPairs,
   PAIR_LAYOUT,
+  type PairState,
   renumberStreams,
   renumberTemplates,
-  settleNewErrors,
-  startCounts,
-} from "./template-counts.ts";
-import {
-  classify,
-  evict,
-  knownLines,
-  loadTree,
-  makeTree,
-  SavedTree,
-  saveTree,
-  type Template,
-  type TemplateTree,
-} from "./template-tree.ts";
+  startPairs,
+} from "./template-pairs.ts";
 
 export interface LogTemplatesState {
-  readonly mask: LineMask;
-  readonly tree: TemplateTree;
+  readonly miner: Miner;
   readonly bursts: BurstState;
-  readonly counts: CountState;
+  readonly pairs: PairState;
 }
 
-/** At the templates' cap some go, and what was counted for them. */
-const makeRoom = ({ tree, bursts, counts }: LogTemplatesState, findings: Finding[]): void => {
-  const places = evict(tree);
+/** Templates come and go, and are merged; what was counted for them follows. */
+const follow = ({ miner, bursts, pairs }: LogTemplatesState, findings: Finding[]): void => {
+  const places = movedTemplates(miner);
   if (places === null) return;
   renumberCandidates(bursts, places);
-  findings.push(...renumberTemplates(counts, places));
+  findings.push(...renumberTemplates(pairs, places));
 };
 
-/** Finds the line's template, and counts it there; the answer is as `classify` gives it. */
-const recognise = ({ mask, tree }: LogTemplatesState, body: Uint8Array, timeMs: number): number => {
-  mask.scan(body);
-  const classified = classify(tree, mask.key, () => mask.text);
-  const template = tree.templates[classified >> 1] as Template;
-  template.count++;
-  if (timeMs > template.last_seen_unix_ms) template.last_seen_unix_ms = timeMs;
-  return classified;
+const readLine = (line: Line, miner: Miner, window: LogWindow, row: number): void => {
+  const timeMs = window.times[row] as number;
+  const severity = window.severities[row] as number;
+  const recognised = recognise(miner, window.body(row), timeMs);
+  line.slot = window.slots[row] as number;
+  line.second = Math.floor(timeMs / 1000);
+  line.severity = severity;
+  line.isError = severity >= SEVERITY_ERROR || (severity === 0 && (recognised & 1) === 1);
+  line.template = recognised >> 1;
 };
+
+const settle = ({ bursts, pairs }: LogTemplatesState, context: LogContext): void => {
+  const secondOf = (slot: number): number => streamSecond(bursts, slot, context.window.nowUnixMs);
+  settleBursts(bursts, context);
+  settleNewErrors(pairs, secondOf, context);
+  settleNovelties(pairs, secondOf, context);
+  settlePauses(pairs, secondOf, context);
+  settleTogether(pairs, secondOf, context);
+};
+
+const Kinds = z.strictObject({
+  new_template: SavedEpisodes,
+  rate_change: SavedEpisodes,
+  vanished_template: SavedEpisodes,
+});
 
 const Kept = z.strictObject({
-  tree: SavedTree,
+  miner: z.unknown(),
   uncounted: z.number(),
+  refused: z.number(),
   bursts: SavedEpisodes,
   new_errors: SavedEpisodes,
+  one: Kinds,
+  many: Kinds,
+});
+
+const keptKinds = (episodes: PairState["one"]): z.input<typeof Kinds> => ({
+  new_template: [...episodes.new_template],
+  rate_change: [...episodes.rate_change],
+  vanished_template: [...episodes.vanished_template],
+});
+
+const loadedKinds = (kept: z.infer<typeof Kinds>): PairState["one"] => ({
+  new_template: new Map(kept.new_template),
+  rate_change: new Map(kept.rate_change),
+  vanished_template: new Map(kept.vanished_template),
 });
 
 const prefixed = (prefix: string, columns: Readonly<Record<string, Float64Array>>): Record<string, Float64Array> =>
@@ -82,76 +105,81 @@ const unprefixed = (prefix: string, columns: Readonly<Record<string, Float64Arra
       .map(([name, values]) => [name.slice(prefix.length), values]),
   );
 
-/** Counts templates of log lines, and finds bursts of errors and errors of a new kind. Its slots are the streams'. */
+/**
+ * Counts templates of log lines, and finds bursts of errors, errors and lines of a new kind, kinds whose rate has changed, and kinds that
+ * are missing. Its slots are the streams'.
+ */
 export const logTemplates: Detector<LogTemplatesConfig, LogTemplatesState, LogWindow> = {
   name: "log_templates",
-  version: 1,
+  version: 3,
   config: LogTemplatesConfig,
-  start: () => ({ mask: new LineMask(), tree: makeTree(), bursts: startBursts(), counts: startCounts() }),
+  start: () => ({ miner: startMiner(), bursts: startBursts(), pairs: startPairs() }),
 
   step(state, window, config) {
-    const { bursts, counts, tree } = state;
+    const { bursts, pairs, miner } = state;
     growStreams(bursts, window.streams.length);
+    growFlows(pairs, window.streams.length);
     const findings: Finding[] = [];
+    const line: Line = { slot: 0, second: 0, severity: 0, isError: false, template: 0 };
+    const context: LogContext = { window, config, miner, line, findings };
     for (let row = 0; row < window.count; row++) {
-      makeRoom(state, findings);
-      const context = { window, config, templates: tree.templates };
-      const timeMs = window.times[row] as number;
-      const severity = window.severities[row] as number;
-      const slot = window.slots[row] as number;
-      const classified = recognise(state, window.body(row), timeMs);
-      const isError = severity >= SEVERITY_ERROR || (severity === 0 && (classified & 1) === 1);
-      const line = { slot, second: Math.floor(timeMs / 1000), isError, template: classified >> 1 };
-      findings.push(...observeStream(bursts, line, context));
-      countLine(
-        counts,
-        { ...line, knownSinceSecond: bursts.streams.at.firstSecond[slot] as number },
-        context,
-        findings,
-      );
+      follow(state, findings);
+      readLine(line, miner, window, row);
+      observeStream(bursts, context);
+      countLine(pairs, context);
     }
-    if (window.isTick) {
-      const secondOf = (slot: number): number => streamSecond(bursts, slot, window.nowUnixMs);
-      findings.push(...settleBursts(bursts, { window, config, templates: tree.templates }));
-      findings.push(...settleNewErrors(counts, secondOf, config.new_error?.clear_for_s ?? 0));
-    }
+    if (window.isTick) settle(state, context);
     return { state, findings };
   },
 
   forget(state, kept) {
-    const findings = [...forgetStreams(state.bursts, kept), ...renumberStreams(state.counts, kept)];
+    const findings = [...forgetStreams(state.bursts, kept), ...renumberStreams(state.pairs, kept)];
     return { state, findings };
   },
 
-  save: ({ tree, bursts, counts }) => ({
-    json: {
-      tree: saveTree(tree),
-      uncounted: counts.uncounted,
-      bursts: [...bursts.episodes],
-      new_errors: [...counts.newErrors],
-    } satisfies z.input<typeof Kept>,
-    columns: {
-      known: knownLines(tree),
-      ...prefixed("stream.", saveColumns(bursts.streams, STREAM_LAYOUT)),
-      ...prefixed("pair.", saveColumns(counts.pairs, PAIR_LAYOUT)),
-    },
-    open: [...openFindings(bursts.episodes), ...openFindings(counts.newErrors)],
-  }),
+  save({ miner, bursts, pairs }) {
+    const mined = saveMiner(miner);
+    const episodes = [bursts.episodes, pairs.newErrors, ...Object.values(pairs.one), ...Object.values(pairs.many)];
+    return {
+      json: {
+        miner: mined.json,
+        uncounted: pairs.uncounted,
+        refused: pairs.refused,
+        bursts: [...bursts.episodes],
+        new_errors: [...pairs.newErrors],
+        one: keptKinds(pairs.one),
+        many: keptKinds(pairs.many),
+      } satisfies z.input<typeof Kept>,
+      columns: {
+        known: mined.known,
+        ...prefixed("stream.", saveColumns(bursts.streams, STREAM_LAYOUT)),
+        ...prefixed("flow.", saveColumns(pairs.flows, FLOW_LAYOUT)),
+        ...prefixed("pair.", saveColumns(pairs.pairs, PAIR_LAYOUT)),
+      },
+      open: episodes.flatMap(openFindings),
+    };
+  },
 
   load({ json, columns }) {
-    const { tree, uncounted, bursts, new_errors } = Kept.parse(json);
-    const counts: CountState = {
+    const kept = Kept.parse(json);
+    const pairs: PairState = {
+      ...startPairs(),
       pairs: loadColumns(unprefixed("pair.", columns), PAIR_LAYOUT),
-      slotOf: new Map(),
-      uncounted,
-      newErrors: new Map(new_errors),
+      flows: loadColumns(unprefixed("flow.", columns), FLOW_LAYOUT),
+      uncounted: kept.uncounted,
+      refused: kept.refused,
+      newErrors: new Map(kept.new_errors),
+      one: loadedKinds(kept.one),
+      many: loadedKinds(kept.many),
     };
-    indexPairs(counts);
+    indexPairs(pairs);
     return {
-      mask: new LineMask(),
-      tree: loadTree(tree, columns.known ?? new Float64Array()),
-      bursts: { streams: loadColumns(unprefixed("stream.", columns), STREAM_LAYOUT), episodes: new Map(bursts) },
-      counts,
+      miner: loadMiner(kept.miner, columns.known ?? new Float64Array()),
+      bursts: {
+        streams: loadColumns(unprefixed("stream.", columns), STREAM_LAYOUT),
+        episodes: new Map(kept.bursts),
+      },
+      pairs,
     };
   },
 };

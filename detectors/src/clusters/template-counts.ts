@@ -1,225 +1,198 @@
-import type { Finding } from "@homeostat/schemas";
-import { type Columns, growColumns, makeColumns, pickColumns } from "../columns.ts";
-import { announce, clip, type Episodes, FRESH_MS, findingId, forgetEpisodes, isDue, resolve } from "../episode.ts";
-import type { LogWindow, Stream } from "../window.ts";
-import { BUCKET_SECONDS, logEvidence, streamEntity, titleOf } from "./log-finding.ts";
-import type { LogTemplatesConfig } from "./log-templates-config.ts";
-import { type Template, templateText } from "./template-tree.ts";
+import { turnGapDay } from "./arrival-gaps.ts";
+import {
+  countOf,
+  isWarm,
+  learnCount,
+  learnExtremes,
+  learnZeros,
+  type RateLimits,
+  SCALES,
+  SCALES_S,
+  setCheck,
+  turnRateDay,
+} from "./count-scales.ts";
+import type { LogContext } from "./log-finding.ts";
+import { type Miner, templateAt } from "./miner.ts";
+import { noteError } from "./new-error.ts";
+import { noteNovelty } from "./new-template.ts";
+import { endRates, judgeInterval, judgeRise, natsFor, rateLimits } from "./rate-change.ts";
+import { findPair, makePair, type PairState, WHOLE } from "./template-pairs.ts";
+import { judgeAbsence, noteArrival } from "./vanished-template.ts";
 
-/** One stream's lines of one template. Its rate is smoothed over buckets of ten seconds. */
-export const PAIR_LAYOUT = {
-  stream: { fill: 0 },
-  template: { fill: 0 },
-  bucket: { fill: Number.NaN },
-  count: { fill: 0 },
-  rate: { fill: 0 },
-  total: { fill: 0 },
-  /** Of error lines: the first second, the newest, how many, and whether the kind was new to a stream that was known. */
-  firstError: { fill: Number.NaN },
-  lastError: { fill: Number.NaN },
-  errors: { fill: 0 },
-  isNew: { fill: 0 },
-} as const;
-const RATE_WEIGHT = 0.1;
+const [BUCKET_S] = SCALES_S;
+const SECONDS_PER_DAY = 86_400;
+/** A stream that was silent for so long has paused: that time teaches nothing of its templates. */
+const PAUSE_S = 600;
+/** Of a longer silence only so much counts as time in which a template could have come, and it makes no count low. */
+const SPOKEN_GAP_MAX_S = 60;
 
-/** At the cap, pairs idle for ten minutes make room; when there are none, new pairs go uncounted, and that is counted. */
-export const PAIRS_MAX = 20_000;
-const PAIR_KEY = 65_536;
+const NO_LIMITS: RateLimits = { factor: 1, countMin: 0, nats: Number.POSITIVE_INFINITY };
 
-/** Pairs idle for so many buckets may go. */
-const IDLE_BUCKETS = 60;
-
-export interface CountState {
-  pairs: Columns<typeof PAIR_LAYOUT>;
-  slotOf: Map<number, number>;
-  /** Lines of pairs that found no room. */
-  uncounted: number;
-  newErrors: Episodes;
-}
-
-export interface CountedLine {
-  readonly slot: number;
+/** The intervals of a stream that end now: of each scale how many, the first with lines in it and the others without. */
+interface Closing {
   readonly second: number;
-  readonly isError: boolean;
-  readonly template: number;
-  /** Since when its stream is known. */
-  readonly knownSinceSecond: number;
+  /** A second of the interval with lines. */
+  readonly before: number;
+  readonly ended: readonly number[];
+  readonly isWhole: readonly boolean[];
+  /** Silence of the stream is no news of a template. */
+  readonly isBroken: readonly boolean[];
+  readonly limits: RateLimits;
+  /** −ln of the probability below which an absence is news. */
+  readonly absenceNats: number;
 }
 
-export interface CountContext {
-  readonly window: LogWindow;
-  readonly templates: readonly Template[];
-  readonly config: LogTemplatesConfig;
-}
-
-export const startCounts = (): CountState => ({
-  pairs: makeColumns(PAIR_LAYOUT),
-  slotOf: new Map(),
-  uncounted: 0,
-  newErrors: new Map(),
-});
-
-/** From the columns, as they were saved. */
-export const indexPairs = (state: CountState): void => {
-  const { stream, template } = state.pairs.at;
-  state.slotOf = new Map();
-  for (let pair = 0; pair < state.pairs.slots; pair++)
-    state.slotOf.set((stream[pair] as number) * PAIR_KEY + (template[pair] as number), pair);
-};
-
-const closeBucket = (pairs: CountState["pairs"], pair: number, bucket: number): void => {
-  const { at } = pairs;
-  const elapsed = bucket - (at.bucket[pair] as number);
-  if (elapsed > 0) {
-    const rate = at.rate[pair] as number;
-    const smoothed = rate + RATE_WEIGHT * ((at.count[pair] as number) / BUCKET_SECONDS - rate);
-    at.rate[pair] = smoothed * (1 - RATE_WEIGHT) ** (elapsed - 1);
-    at.count[pair] = 0;
-    at.bucket[pair] = bucket;
-  } else if (!(elapsed <= 0)) at.bucket[pair] = bucket;
-};
-
-const rebuildPairs = (state: CountState, kept: Uint32Array): readonly Finding[] => {
-  state.pairs = pickColumns(state.pairs, PAIR_LAYOUT, kept);
-  indexPairs(state);
-  const { episodes, findings } = forgetEpisodes(state.newErrors, kept);
-  state.newErrors = episodes;
-  return findings;
-};
-
-const keptPairs = (state: CountState, isKept: (pair: number) => boolean): Uint32Array =>
-  Uint32Array.from(Array.from({ length: state.pairs.slots }, (_, pair) => pair).filter(isKept));
-
-const pairOf = (state: CountState, { slot, template, second }: CountedLine, findings: Finding[]): number | null => {
-  const key = slot * PAIR_KEY + template;
-  const known = state.slotOf.get(key);
-  if (known !== undefined) return known;
-  if (state.pairs.slots >= PAIRS_MAX) {
-    const oldest = Math.floor(second / BUCKET_SECONDS) - IDLE_BUCKETS;
-    const kept = keptPairs(state, (pair) => (state.pairs.at.bucket[pair] as number) >= oldest);
-    if (kept.length === state.pairs.slots) {
-      state.uncounted++;
-      return null;
-    }
-    findings.push(...rebuildPairs(state, kept));
-  }
-  const pair = state.pairs.slots;
-  growColumns(state.pairs, PAIR_LAYOUT, pair + 1);
-  state.pairs.at.stream[pair] = slot;
-  state.pairs.at.template[pair] = template;
-  state.slotOf.set(key, pair);
-  return pair;
-};
-
-const newErrorOf = (
-  state: CountState,
-  pair: number,
-  rule: NonNullable<LogTemplatesConfig["new_error"]>,
-  { window: { streams, nowUnixMs }, templates, config }: CountContext,
-): Finding => {
-  const at = state.pairs.at;
-  const stream = streams[at.stream[pair] as number] as Stream;
-  const template = templates[at.template[pair] as number] as Template;
-  const text = templateText(template);
-  const startedUnixMs = (at.firstError[pair] as number) * 1000;
-  const entity = streamEntity(stream);
-  const errors = at.errors[pair] as number;
-  return {
-    finding_id: findingId({ rule: rule.name, entity, subject: template.id, startedUnixMs }),
-    detector: "log_templates",
-    rule: rule.name,
-    state: "firing",
-    severity: rule.severity,
-    category: config.category,
-    entity,
-    started_at_unix_ms: startedUnixMs,
-    detected_at_unix_ms: nowUnixMs,
-    value: errors,
-    unit: "{error}",
-    expected: { low: null, high: 0 },
-    summary: clip(`${titleOf(config.title, stream)} of a kind never seen there before, ${errors} times: ${text}`, 1000),
-    labels: { template_id: template.id, template: text },
-    evidence: [logEvidence(stream, { startedUnixMs, toUnixMs: (at.lastError[pair] as number) * 1000 + 1000, text })],
-  };
-};
-
-const tellNewError = (
-  state: CountState,
-  pair: number,
-  line: CountedLine,
-  context: CountContext,
-): readonly Finding[] => {
+const turnDay = (state: PairState, pair: number, second: number): void => {
   const { at } = state.pairs;
-  const { nowUnixMs } = context.window;
-  const rule = context.config.new_error;
-  if (rule === null) return [];
-  if (Number.isNaN(at.firstError[pair])) {
-    at.firstError[pair] = line.second;
-    at.isNew[pair] = line.second - line.knownSinceSecond >= rule.learn_s ? 1 : 0;
+  const day = Math.floor(second / SECONDS_PER_DAY);
+  const days = day - (at.day[pair] as number);
+  if (days <= 0) return;
+  at.day[pair] = day;
+  turnRateDay(at, pair, days === 1);
+  turnGapDay(at, pair, days === 1);
+};
+
+/** Judged before it teaches: rates of scales that are known, and a long absence. */
+const judgePair = (state: PairState, pair: number, closing: Closing, context: LogContext): void => {
+  const { second, before } = closing;
+  judgeAbsence(state, { pair, second, nats: closing.absenceNats }, context);
+  for (let scale = 0; scale < SCALES; scale++) {
+    if (closing.ended[scale] === 0 || !closing.isWhole[scale] || !isWarm(state.pairs.at, pair, scale)) continue;
+    const isBroken = closing.isBroken[scale] as boolean;
+    const interval = { pair, scale, count: countOf(state.pairs.at, pair, scale), second, before, isBroken };
+    judgeInterval(state, interval, closing.limits, context);
   }
-  at.lastError[pair] = Math.max(line.second, at.lastError[pair] || 0);
-  at.errors[pair] = (at.errors[pair] as number) + 1;
-  if (at.isNew[pair] !== 1 || (at.errors[pair] as number) < rule.count_min) return [];
-  if (line.second * 1000 < nowUnixMs - FRESH_MS) return [];
-  if (!isDue(state.newErrors, pair, { severity: rule.severity, nowUnixMs })) return [];
-  return [announce(state.newErrors, pair, newErrorOf(state, pair, rule, context), nowUnixMs)];
 };
 
-/** Appends to `findings`: most lines have nothing to tell, and there are many. */
-export const countLine = (state: CountState, line: CountedLine, context: CountContext, findings: Finding[]): void => {
-  const pair = pairOf(state, line, findings);
-  if (pair === null) return;
+const learnPair = (state: PairState, pair: number, { second, ended, isWhole, isBroken }: Closing): void => {
   const { at } = state.pairs;
-  closeBucket(state.pairs, pair, Math.floor(line.second / BUCKET_SECONDS));
-  at.count[pair] = (at.count[pair] as number) + 1;
-  at.total[pair] = (at.total[pair] as number) + 1;
-  if (line.isError) findings.push(...tellNewError(state, pair, line, context));
+  turnDay(state, pair, second);
+  for (let scale = 0; scale < SCALES; scale++) {
+    const intervals = ended[scale] as number;
+    if (intervals === 0) continue;
+    const count = countOf(at, pair, scale);
+    at.start[pair * SCALES + scale] = at.total[pair] as number;
+    if (!isWhole[scale]) continue;
+    if (!isBroken[scale]) learnExtremes(at, pair, scale, count);
+    if (!Number.isNaN(at.rateStarted[pair])) continue;
+    learnCount(at, pair, scale, count);
+    if (intervals > 1) learnZeros(at, pair, scale, intervals - 1);
+  }
 };
 
-/** At a tick: errors of a new kind that are not logged any more. */
-export const settleNewErrors = (
-  state: CountState,
-  secondOf: (stream: number) => number,
-  clearForSeconds: number,
-): readonly Finding[] =>
-  [...state.newErrors.keys()].flatMap((pair) => {
-    const { stream, lastError, isNew } = state.pairs.at;
-    const quietFor = secondOf(stream[pair] as number) - (lastError[pair] as number);
-    if (quietFor < clearForSeconds) return [];
-    isNew[pair] = 0;
-    return resolve(state.newErrors, pair, { summary: `Not logged any more for ${quietFor} s.` });
+/** The stream's clock has come to another interval: what it said in those before is judged, and teaches. Costs what its templates are many. */
+const closeIntervals = (state: PairState, slot: number, bucket: number, context: LogContext): void => {
+  const { at } = state.flows;
+  const before = at.bucket[slot] as number;
+  at.bucket[slot] = bucket;
+  const isPause = bucket - before > PAUSE_S / BUCKET_S;
+  if (isPause) endRates(state, slot, context);
+  const ended = SCALES_S.map((seconds) => {
+    const buckets = seconds / BUCKET_S;
+    return Math.floor(bucket / buckets) - Math.floor(before / buckets);
   });
-
-/** Streams have new slots, or none. */
-export const renumberStreams = (state: CountState, kept: Uint32Array): readonly Finding[] => {
-  const slots = new Map([...kept].map((slot, index) => [slot, index]));
-  return renumber(state, state.pairs.at.stream, (slot) => slots.get(slot) ?? -1);
+  const isWhole = ended.map((_, scale) => !isPause && at.isPartial[slot * SCALES + scale] === 0);
+  const isGap = (bucket - before) * BUCKET_S > SPOKEN_GAP_MAX_S;
+  const isBroken = ended.map((_, scale) => isGap || at.isBroken[slot * SCALES + scale] === 1);
+  const rule = context.config.rate_change;
+  const limits = rule === undefined ? NO_LIMITS : rateLimits(state, rule);
+  const absenceRule = context.config.vanished_template;
+  const absenceNats = absenceRule === undefined ? 0 : natsFor(absenceRule.false_alarms_per_day, state.pairs.slots);
+  const closing = {
+    second: bucket * BUCKET_S,
+    before: before * BUCKET_S,
+    ended,
+    isWhole,
+    isBroken,
+    limits,
+    absenceNats,
+  };
+  const { at: pairs } = state.pairs;
+  for (let pair = at.firstPair[slot] as number; pair >= 0; pair = pairs.next[pair] as number)
+    judgePair(state, pair, closing, context);
+  for (let pair = at.firstPair[slot] as number; pair >= 0; pair = pairs.next[pair] as number) {
+    learnPair(state, pair, closing);
+    if (rule !== undefined) setCheck(pairs, pair, limits);
+  }
+  ended.forEach((count, scale) => {
+    if (count > 0) at.isPartial[slot * SCALES + scale] = isPause ? 1 : 0;
+    if (count > 0 || isGap) at.isBroken[slot * SCALES + scale] = isGap ? 1 : 0;
+  });
 };
 
-/** Templates have new places, or none: what was counted for those that are gone goes too. */
-export const renumberTemplates = (state: CountState, places: Int32Array): readonly Finding[] =>
-  renumber(state, state.pairs.at.template, (place) => places[place] ?? -1);
-
-const renumber = (state: CountState, column: Float64Array, numberOf: (old: number) => number): readonly Finding[] => {
-  for (let pair = 0; pair < state.pairs.slots; pair++) column[pair] = numberOf(column[pair] as number);
-  return rebuildPairs(
-    state,
-    keptPairs(state, (pair) => (column[pair] as number) >= 0),
-  );
+/** The stream's clock goes on. */
+const advance = (state: PairState, slot: number, second: number, context: LogContext): void => {
+  const { at } = state.flows;
+  const bucket = Math.floor(second / BUCKET_S);
+  if (Number.isNaN(at.firstSecond[slot])) {
+    at.firstSecond[slot] = second;
+    at.bucket[slot] = bucket;
+    makePair(state, slot, WHOLE, context.findings);
+  } else
+    at.spoken[slot] = (at.spoken[slot] as number) + Math.min(SPOKEN_GAP_MAX_S, second - (at.second[slot] as number));
+  at.second[slot] = second;
+  if (bucket !== at.bucket[slot]) closeIntervals(state, slot, bucket, context);
 };
 
-/** How often a stream logs each template, newest state; for people and for later detectors. */
+/** A line of an interval that is over counts, but not in the one at hand. */
+const countLate = (state: PairState, pair: number): void => {
+  const { at } = state.pairs;
+  at.total[pair] = (at.total[pair] as number) + 1;
+  at.check[pair] = (at.check[pair] as number) + 1;
+  for (let place = pair * SCALES; place < (pair + 1) * SCALES; place++)
+    at.start[place] = (at.start[place] as number) + 1;
+};
+
+/** Counts the line at hand. */
+export const countLine = (state: PairState, context: LogContext): void => {
+  const { slot, second, template, isError } = context.line;
+  const flow = state.flows.at;
+  if (second > (flow.second[slot] as number)) advance(state, slot, second, context);
+  const isLate = Math.floor(second / BUCKET_S) < (flow.bucket[slot] as number);
+  const whole = flow.whole[slot] as number;
+  if (whole >= 0) {
+    if (isLate) countLate(state, whole);
+    else state.pairs.at.total[whole] = (state.pairs.at.total[whole] as number) + 1;
+  }
+  let pair = findPair(state, slot, template);
+  if (pair < 0) {
+    pair = makePair(state, slot, template, context.findings);
+    if (pair < 0) return;
+    noteNovelty(state, pair, context);
+  }
+  const { at } = state.pairs;
+  if (isLate) countLate(state, pair);
+  else {
+    const total = (at.total[pair] as number) + 1;
+    at.total[pair] = total;
+    if (total >= (at.check[pair] as number)) judgeRise(state, pair, context);
+  }
+  if (second > (at.seen[pair] as number)) {
+    at.seen[pair] = second;
+    noteArrival(state, pair, context);
+  }
+  if (isError) noteError(state, pair, context);
+};
+
+/** At a tick: a stream that has paused has no changed rates. */
+export const settlePauses = (state: PairState, secondOf: (slot: number) => number, context: LogContext): void => {
+  const { stream } = state.pairs.at;
+  const slots = new Set([...state.one.rate_change.keys()].map((pair) => stream[pair] as number));
+  for (const slot of slots)
+    if (secondOf(slot) - (state.flows.at.second[slot] as number) > PAUSE_S) endRates(state, slot, context);
+};
+
+/** How often a stream logs each template; for people and for later detectors. */
 export const templateRates = (
-  state: CountState,
-  templates: readonly Template[],
+  state: PairState,
+  miner: Miner,
   slot: number,
 ): readonly { readonly id: string; readonly text: string; readonly total: number; readonly perSecond: number }[] => {
   const { at, slots } = state.pairs;
   return Array.from({ length: slots }, (_, pair) => pair)
-    .filter((pair) => at.stream[pair] === slot)
+    .filter((pair) => at.stream[pair] === slot && at.template[pair] !== WHOLE)
     .map((pair) => {
-      const template = templates[at.template[pair] as number] as Template;
-      const [total, perSecond] = [at.total[pair] as number, at.rate[pair] as number];
-      return { id: template.id, text: templateText(template), total, perSecond };
+      const { id, text } = templateAt(miner, at.template[pair] as number) ?? { id: "", text: "" };
+      return { id, text, total: at.total[pair] as number, perSecond: (at.mean[pair * SCALES] as number) / BUCKET_S };
     });
 };
