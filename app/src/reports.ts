@@ -8,8 +8,10 @@ import {
   evidenceOf,
   renderHtml,
   renderMarkdown,
+  type Suspect,
 } from "@homeostat/remediation";
-import type { Evidence } from "@homeostat/schemas";
+import type { Evidence, Incident } from "@homeostat/schemas";
+import { findSuspects } from "./suspects.ts";
 
 export type ReportFormat = "json" | "markdown" | "html";
 
@@ -82,6 +84,19 @@ const answer = async (evidence: Evidence, store: Store): Promise<EvidenceAnswer>
   }
 };
 
+/** A report without suspects is better than none. */
+const suspectsOf = async (
+  store: Store,
+  incident: Incident,
+): Promise<{ readonly suspects: readonly Suspect[]; readonly suspectsMissing: string | null }> => {
+  try {
+    return { suspects: await findSuspects(store, incident), suspectsMissing: null };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { suspects: [], suspectsMissing: `Could not be looked at: ${reason}`.slice(0, 2000) };
+  }
+};
+
 /** The root-cause report of an incident, or null when there is no such incident. */
 export const createReports =
   (store: () => Store) =>
@@ -91,7 +106,7 @@ export const createReports =
     const { incident } = found.record;
     const runs = (await store().run(runsByIncident, { incident_id: incidentId })).map(({ record }) => record.run);
     const evidence = await Promise.all(evidenceOf(incident).map((one) => answer(one.evidence, store())));
-    const report = buildReport({ incident, runs, evidence });
+    const report = buildReport({ incident, runs, evidence, ...(await suspectsOf(store(), incident)) });
     if (format === "json") return JSON.stringify(report);
     return format === "html" ? renderHtml(report) : renderMarkdown(report);
   };

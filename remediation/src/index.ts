@@ -16,6 +16,7 @@ export {
   type EvidenceRows,
   type GatherEvidence,
   Report,
+  type Suspect,
 } from "./report/report.ts";
 export { DEFAULT_RUNBOOKS } from "./runbooks/defaults.ts";
 export { loadRunbooks, type RunbookProblem } from "./runbooks/load.ts";

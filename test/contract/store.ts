@@ -7,25 +7,21 @@ import {
   ledger,
   logHistogram,
   logSearch,
-  metricFact,
-  metricLatest,
   metricNames,
-  metricRange,
-  metricSeries,
   renderedMigrations,
   resultsByCommand,
   type Store,
   StoreConfig,
   type StoreOptions,
 } from "../../analytics/src/index.ts";
-import { seriesFingerprint, TELEMETRY } from "../../schemas/src/index.ts";
+import { TELEMETRY } from "../../schemas/src/index.ts";
+import { describeMetricQueries } from "./store-metrics.ts";
 import {
   AROUND,
   DAY_MS,
   incidentRecord,
   insertIncident,
   insertResult,
-  insertSeries,
   logBatch,
   NOON,
   nothing,
@@ -89,6 +85,7 @@ export const describeStore = (name: string, start: () => Promise<StoreServer>): 
           "0001_telemetry.sql",
           "0002_records.sql",
           "0003_ledger_and_snapshots.sql",
+          "0004_metric_hours.sql",
         ]);
         await Promise.all(starters.map((starter) => starter.close()));
         await ask(`DROP DATABASE ${database}_race SYNC`);
@@ -114,7 +111,7 @@ export const describeStore = (name: string, start: () => Promise<StoreServer>): 
           "SELECT name, engine_full, partition_key FROM system.tables WHERE database = {database:String} AND name != 'schema_migrations'",
           { database },
         );
-        expect(tables).toHaveLength(11);
+        expect(tables).toHaveLength(12);
         for (const table of tables) {
           expect(table.engine_full, table.name).toMatch(/ TTL .*toIntervalDay\(\d+\)/);
           expect(table.engine_full, table.name).toContain("ttl_only_drop_parts = 1");
@@ -249,115 +246,7 @@ export const describeStore = (name: string, start: () => Promise<StoreServer>): 
       });
     });
 
-    describe("metrics", () => {
-      const host = { "host.name": "host-1" };
-      beforeAll(() =>
-        insertSeries(store, [
-          {
-            name: "mem",
-            labels: { ...host, state: "used" },
-            points: [
-              [0, 10],
-              [30, 20],
-              [60, 40],
-            ],
-          },
-          {
-            name: "mem",
-            labels: { ...host, state: "free" },
-            points: [
-              [0, 100],
-              [30, 200],
-            ],
-          },
-          // Rises by 60 a minute; falls to 5 at second 90, which is a reset.
-          {
-            name: "io",
-            kind: "counter",
-            labels: host,
-            points: [
-              [-30, 70],
-              [0, 100],
-              [30, 130],
-              [60, 160],
-              [90, 5],
-              [119, 35],
-            ],
-          },
-        ]),
-      );
-      const range = { from_unix_ms: NOON, to_unix_ms: NOON + 120_000 };
-
-      it("aggregates a gauge by step, each series for itself", async () => {
-        const rows = await store.run(metricRange, { metric_name: "mem", ...range, labels: { state: "used" } });
-        expect(rows).toEqual([
-          { at_unix_ms: NOON, labels: { ...host, state: "used" }, unit: "By", value: 15 },
-          { at_unix_ms: NOON + 60_000, labels: { ...host, state: "used" }, unit: "By", value: 40 },
-        ]);
-      });
-
-      it.each([
-        ["avg", [82.5, 40]],
-        ["min", [10, 40]],
-        ["max", [200, 40]],
-        ["sum", [165, 40]],
-        ["last", [220, 40]],
-      ] as const)("joins the series of a group by %s", async (aggregate, values) => {
-        const rows = await store.run(metricRange, { metric_name: "mem", ...range, aggregate, group_by: ["host.name"] });
-        expect(rows.map(({ value }) => value)).toEqual(values);
-        expect(rows[0]?.labels).toEqual(host);
-      });
-
-      it("tells a counter as its rate, the sample before the range and resets among it", async () => {
-        const rows = await store.run(metricRange, { metric_name: "io", ...range });
-        expect(rows).toEqual([
-          { at_unix_ms: NOON, labels: host, unit: "By/s", value: 1 },
-          { at_unix_ms: NOON + 60_000, labels: host, unit: "By/s", value: (30 + 5 + 30) / 60 },
-        ]);
-      });
-
-      it("gives the newest value of each series, and nothing where there is nothing in the range", async () => {
-        const latest = await store.run(metricLatest, { metric_name: "mem", ...range });
-        expect(latest.map(({ labels, value }) => [labels.state, value])).toEqual([
-          ["free", 200],
-          ["used", 40],
-        ]);
-        expect(
-          await store.run(metricLatest, {
-            metric_name: "mem",
-            from_unix_ms: NOON + 90_000,
-            to_unix_ms: NOON + 120_000,
-          }),
-        ).toEqual([]);
-      });
-
-      it.each([
-        ["last", 40],
-        ["min", 10],
-        ["max", 40],
-        ["sum", 70],
-        ["count", 3],
-      ] as const)("measures a fact by %s", async (aggregate, value) => {
-        const query = { metric_name: "mem", ...range, labels: { state: "used" }, aggregate };
-        expect(await store.run(metricFact, query)).toEqual([{ value }]);
-        expect(await store.run(metricFact, { ...query, labels: { state: "gone" } })).toEqual([]);
-      });
-
-      it("finds series by fingerprint, host and label, and lists names", async () => {
-        const fingerprint = seriesFingerprint("mem", { ...host, state: "free" })
-          .toString(16)
-          .padStart(16, "0");
-        const series = await store.run(metricSeries, { metric_name: "mem", ...AROUND, fingerprint });
-        expect(series).toMatchObject([{ fingerprint, kind: "gauge", labels: { ...host, state: "free" } }]);
-        expect(await store.run(metricSeries, { metric_name: "mem", ...AROUND, host_name: "host-2" })).toEqual([]);
-        expect(await store.run(metricRange, { metric_name: "mem", ...range, fingerprint })).toHaveLength(1);
-        const names = await store.run(metricNames, AROUND);
-        expect(names.map(({ metric_name, kind, series: count }) => [metric_name, kind, count])).toEqual([
-          ["io", "counter", 1],
-          ["mem", "gauge", 2],
-        ]);
-      });
-    });
+    describeMetricQueries(() => store);
 
     describe("logs", () => {
       beforeAll(async () => {

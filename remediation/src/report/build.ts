@@ -1,7 +1,7 @@
 import type { Incident, RemediationRun } from "@homeostat/schemas";
 import { duration } from "./duration.ts";
 import { type Change, rankHypotheses } from "./hypotheses.ts";
-import { type EvidenceRows, Report, type ReportAction } from "./report.ts";
+import { type EvidenceRows, Report, type ReportAction, SUSPECTS_MAX, type Suspect } from "./report.ts";
 
 const HIGH = 0.85;
 
@@ -89,11 +89,16 @@ export const buildReport = ({
   runs,
   evidence,
   changes = [],
+  suspects = [],
+  suspectsMissing = null,
 }: {
   readonly incident: Incident;
   readonly runs: readonly RemediationRun[];
   readonly evidence: EvidenceRows;
   readonly changes?: readonly Change[];
+  readonly suspects?: readonly Suspect[];
+  /** Why nobody could be asked who it began with. */
+  readonly suspectsMissing?: string | null;
 }): Report => {
   const { winner, hypotheses } = rankHypotheses({ incident, runs, evidence, changes });
   const times = timesOf(incident);
@@ -125,6 +130,8 @@ export const buildReport = ({
       answer: evidence[index] ?? null,
     })),
     hypotheses,
+    suspects: suspects.slice(0, SUSPECTS_MAX),
+    suspects_missing: suspectsMissing,
     actions: runs.toSorted((a, b) => a.times.proposed_at_unix_ms - b.times.proposed_at_unix_ms).map(actionOf),
     next: nextSteps(incident, runs, winner?.name ?? null),
   });

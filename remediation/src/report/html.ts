@@ -1,7 +1,7 @@
 import { duration } from "./duration.ts";
 import { Html, html } from "./html-text.ts";
 import { plotSeries, plotTimeline } from "./plot.ts";
-import type { Hypothesis, Report, ReportAction, ReportEvidence } from "./report.ts";
+import type { Hypothesis, Report, ReportAction, ReportEvidence, Suspect } from "./report.ts";
 
 const STYLE = new Html(`
 :root { color-scheme: light dark; --ink: #1d2330; --soft: #5d6678; --paper: #fff; --card: #f5f6f9; --rule: #dfe3ea; --bad: #c2393d; --warn: #b7791f; --good: #23845a; --accent: #3a62c4; }
@@ -34,6 +34,10 @@ const items = (texts: readonly string[], prefix = ""): Html | null =>
 const hypothesis = ({ name, statement, score, for: pro, against, why_not }: Hypothesis): Html =>
   html`<div class="card${why_not === null ? " cause" : ""}"><b>${words(name)}</b> <span class="soft">${score.toFixed(2)}${why_not === null ? ", held" : ""}</span>
   <div class="meter"><i style="width:${Math.round(score * 100)}%"></i></div><p>${statement}</p>${items(pro, "for: ")}${items(against, "against: ")}${why_not === null ? null : html`<p class="soft">Why not: ${why_not}</p>`}</div>`;
+
+const suspect = ({ name, score, reasons, why_not }: Suspect): Html =>
+  html`<div class="card"><b>${name}</b> <span class="soft">${score.toFixed(2)}</span>
+  <div class="meter"><i style="width:${Math.round(score * 100)}%"></i></div>${items(reasons)}${why_not === null ? null : html`<p class="soft">Why not: ${why_not}</p>`}</div>`;
 
 const action = (one: ReportAction): Html =>
   html`<div class="card"><b>${one.runbook}</b> <span class="badge ${one.state}">${words(one.state)}</span><span class="soft">${one.autonomy}${one.verdict === null ? "" : `, verified: ${one.verdict}`}</span>
@@ -71,6 +75,7 @@ ${plotTimeline(report)}
 <h2>What was done</h2>${report.actions.length === 0 ? html`<p class="soft">Nothing.</p>` : report.actions.map(action)}
 <h2>What to do next</h2>${items(report.next) ?? html`<p class="soft">Nothing.</p>`}
 <h2>Hypotheses</h2>${report.hypotheses.map(hypothesis)}
+<h2>Where it may have begun</h2>${report.suspects.length === 0 ? html`<p class="soft">${report.suspects_missing ?? "Nothing around its beginning stands out."}</p>` : report.suspects.map(suspect)}
 <h2>Evidence</h2>${report.evidence.length === 0 ? html`<p class="soft">None was given.</p>` : report.evidence.map((one) => evidence(one, report))}
 <h2>Timeline</h2><ul class="timeline">${report.timeline.map(({ at_unix_ms, kind, text }) => html`<li><time>${clock(at_unix_ms)}</time><span class="soft">${kind}</span><span>${text}</span></li>`)}</ul>
 </main></body></html>

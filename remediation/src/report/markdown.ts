@@ -76,6 +76,13 @@ export const renderMarkdown = (report: Report): string => {
       ...(why_not === null ? [] : [`   - why not: ${text(why_not)}`]),
     ].join("\n"),
   );
+  const suspects = report.suspects.map(({ name, score, reasons, why_not }, index) =>
+    [
+      `${index + 1}. **${text(name)}** (${score.toFixed(2)})`,
+      ...reasons.map((reason) => `   - ${text(reason)}`),
+      ...(why_not === null ? [] : [`   - why not: ${text(why_not)}`]),
+    ].join("\n"),
+  );
   return `${[
     `# ${text(report.title)}`,
     text(report.summary),
@@ -95,6 +102,8 @@ export const renderMarkdown = (report: Report): string => {
     ),
     "## Hypotheses",
     list(hypotheses, "None."),
+    "## Where it may have begun",
+    list(suspects, text(report.suspects_missing ?? "Nothing around its beginning stands out.")),
     "## Evidence",
     list(report.evidence.map(evidenceText), "None was given."),
     "## Timeline",

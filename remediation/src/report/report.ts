@@ -52,6 +52,19 @@ export const Hypothesis = z.strictObject({
 });
 export type Hypothesis = z.infer<typeof Hypothesis>;
 
+/** One that an incident may have begun with: a service on a host, or a host. */
+export const Suspect = z.strictObject({
+  name: z.string().max(600),
+  /** Between 0 and 1, for ordering. */
+  score: z.number().min(0).max(1),
+  reasons: z.array(Text).max(10),
+  /** For all but the first. */
+  why_not: Text.nullable(),
+});
+export type Suspect = z.infer<typeof Suspect>;
+
+export const SUSPECTS_MAX = 10;
+
 export const ReportAction = z.strictObject({
   run_id: z.string().max(64),
   runbook: z.string().max(128),
@@ -102,6 +115,9 @@ export const Report = z.strictObject({
   timeline: z.array(TimelineEntry),
   evidence: z.array(ReportEvidence),
   hypotheses: z.array(Hypothesis),
+  /** Where it may have begun, most likely first; why there are none, where there should be some. */
+  suspects: z.array(Suspect).max(SUSPECTS_MAX),
+  suspects_missing: Text.nullable(),
   actions: z.array(ReportAction),
   next: z.array(Text),
 });
