@@ -13,6 +13,11 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     options: ["runs", "log-rows", "metric-rows"],
     load: () => import("./ingest.ts"),
   },
+  detectors: {
+    summary: "what detectors cost: log lines beside Drain3, points, forecasts per CPU-second; bytes of a series",
+    options: ["lines", "log-file"],
+    load: () => import("./detectors.ts"),
+  },
   idle: {
     summary: "how soon the embedded platform is ready, and what it costs while nothing happens",
     options: [],

@@ -2,6 +2,7 @@ import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Area } from "./score/area.ts";
+import { writeTable } from "./score/table.ts";
 
 interface Entry {
   readonly summary: string;
@@ -43,7 +44,11 @@ const help = (): string => {
   const lines = Object.entries(AREAS).map(
     ([name, { summary, writes }]) => `  ${name.padEnd(9)} ${summary}\n            writes ${writes}`,
   );
-  return `npm run score -- <area> --data DIR --out PATH [--plots DIR]\n\n${lines.join("\n")}\n\nDIR is the area's folder, or the one above it. --plots writes a picture (SVG) of a handful of cases.\n`;
+  return `npm run score -- <area> --data DIR --out PATH [--plots DIR]\n\n${lines.join("\n")}\n\nDIR is the area's folder, or the one above it. --plots writes a picture (SVG) of a handful of cases.
+
+npm run score -- table --data DIR --scorers DIR --out FILE [--python PATH]
+
+  every area of DIR, judged by the scorers, as one table in Markdown\n`;
 };
 
 const fail = (message: string): void => {
@@ -60,6 +65,8 @@ const main = async (): Promise<void> => {
       data: { type: "string" },
       out: { type: "string" },
       plots: { type: "string" },
+      scorers: { type: "string" },
+      python: { type: "string", default: "python3" },
       help: { type: "boolean", short: "h" },
     },
   });
@@ -68,19 +75,24 @@ const main = async (): Promise<void> => {
     process.stdout.write(help());
     return;
   }
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
   const entry = Object.hasOwn(AREAS, name) ? AREAS[name] : undefined;
-  if (entry === undefined) return fail(`There is no area ${name}.`);
+  if (entry === undefined && name !== "table") return fail(`There is no area ${name}.`);
   if (rest.length > 0) return fail(`Unexpected: ${rest.join(" ")}`);
-  const { data, out, plots } = values;
+  const { data, out, plots, scorers, python } = values;
   if (data === undefined || out === undefined) return fail("--data and --out are needed.");
   if (!isFolder(data)) return fail(`--data ${data} is not a folder.`);
+  if (entry === undefined) {
+    if (scorers === undefined || !isFolder(scorers)) return fail("--scorers DIR is needed.");
+    return writeTable({ data, scorers, python, out, say });
+  }
   const own = join(data, name);
   const { area } = await entry.load();
   await area({
     data: isFolder(own) ? own : data,
     out,
     plots: plots ?? null,
-    say: (line) => process.stderr.write(`${line}\n`),
+    say,
   });
 };
 

@@ -87,7 +87,7 @@ const drawPanel = (panel: Panel, top: number, rows: number): string => {
   const perPixel = rows / INNER_WIDTH;
   const stripes = (panel.spans ?? []).flatMap(({ at, colour }) =>
     at.map(({ first, last }) => {
-      const width = Math.max(1, Number(x(last + 1)) - Number(x(first)));
+      const width = Math.max(1, Number(x(Math.min(last + 1, rows - 1))) - Number(x(first)));
       return `<rect x="${x(first)}" y="${top + TOP}" width="${number(width)}" height="${INNER_HEIGHT}" fill="${colour}" opacity="0.25"/>`;
     }),
   );

@@ -12,7 +12,8 @@ const FILE_LINES_MAX = 500;
 const ENTRY_POINTS = [
   "app/src/main.ts",
   "app/bin/",
-  "bench/run.ts", "bench/score.ts",
+  "bench/run.ts",
+  "bench/score.ts",
   "docs/generate.ts",
   "examples/",
   "vitest.config.ts",
