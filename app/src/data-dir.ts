@@ -11,6 +11,8 @@ export interface DataDir {
   readonly log: string;
   /** Where this process tells others of its address: `{ pid, url, started_at_unix_ms }`. */
   readonly runFile: string;
+  /** Where this process tells other commands of the same user how to reach its embedded store. */
+  readonly storeFile: string;
   /** The control plane's Ed25519 key: commands are signed with it, agents trust its public half. */
   readonly signingKey: KeyObject;
   readonly verifyKey: KeyObject;
@@ -52,6 +54,7 @@ export const openDataDir = (path: string): DataDir => {
     agent: folder("agent"),
     log: join(folder("log"), "homeostat.log"),
     runFile: join(root, "platform.json"),
+    storeFile: join(secrets, "store.json"),
     signingKey,
     verifyKey,
     apiToken: readOrMake(join(secrets, "api-token"), () => randomBytes(32).toString("base64url")).trim(),

@@ -4,6 +4,7 @@ import { type Ingest, TELEMETRY_GROUP } from "@homeostat/ingest";
 import type { Engine } from "@homeostat/remediation";
 import type { Bus } from "@homeostat/schemas";
 import type { LiveStore } from "./live-store.ts";
+import type { Reload } from "./reload.ts";
 
 export interface Component {
   readonly name: string;
@@ -21,6 +22,8 @@ export interface Parts {
   readonly ingest: Ingest | null;
   readonly runner: Runner | null;
   readonly engine: Engine | null;
+  /** How rules are changed while the platform runs. */
+  readonly reload: Reload;
 }
 
 const TELEMETRY_TOPICS = ["telemetry.logs", "telemetry.metrics"] as const;
@@ -69,16 +72,23 @@ const ingestHealth = async (ingest: Ingest, bus: Bus): Promise<Component> => {
   };
 };
 
-const detectorsHealth = (runner: Runner): Component => {
-  const { rules, partitions } = runner.status();
-  const trouble = partitions.map(({ last_error }) => last_error).find((error) => error !== "");
+const detectorsHealth = (runner: Runner, reload: Reload): Component => {
+  const { rules, readiness, partitions } = runner.status();
+  const trouble = reload.problem() ?? partitions.map(({ last_error }) => last_error).find((error) => error !== "");
   const lag = sum(partitions.map(({ lag_messages }) => lag_messages));
   const subjects = sum(partitions.map((partition) => partition.subjects));
+  const warming = sum(Object.values(readiness).map(({ warming_up }) => warming_up));
+  const learning = warming === 0 ? "" : `; ${warming} baselines are warming up`;
   return {
     name: "detectors",
     state: trouble !== undefined || lag > LAG_MESSAGES_MAX ? "degraded" : "ok",
-    detail: trouble ?? `${rules.length} rules watch ${subjects} series and streams`,
-    figures: { lag, subjects, findings: sum(partitions.map(({ findings_published }) => findings_published)) },
+    detail: trouble ?? `${rules.length} rules watch ${subjects} series and streams${learning}`,
+    figures: {
+      lag,
+      subjects,
+      warming_up: warming,
+      findings: sum(partitions.map(({ findings_published }) => findings_published)),
+    },
   };
 };
 
@@ -106,12 +116,13 @@ export const readHealth = async ({
   ingest,
   runner,
   engine,
+  reload,
 }: Parts): Promise<readonly Component[]> => {
   const asks: readonly (readonly [string, () => Component | Promise<Component>] | null)[] = [
     store && ["store", () => storeHealth(store)],
     agent && ["agent", () => agentHealth(agent)],
     ingest && bus && ["ingest", () => ingestHealth(ingest, bus)],
-    runner && ["detectors", () => detectorsHealth(runner)],
+    runner && ["detectors", () => detectorsHealth(runner, reload)],
     engine && ["remediation", () => remediationHealth(engine)],
   ];
   return Promise.all(

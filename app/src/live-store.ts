@@ -24,6 +24,15 @@ interface StoreSetting {
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly onWaiting: (what: string) => void;
+  /** Each time that an embedded engine is up. */
+  readonly onEngine: (address: StoreAddress) => void;
+}
+
+/** How to reach a ClickHouse. */
+export interface StoreAddress {
+  readonly url: string;
+  readonly username: string;
+  readonly password: string;
 }
 
 const CONNECT_RETRY_MS = 2000;
@@ -75,6 +84,7 @@ const openEmbedded = async (setting: StoreSetting, memoryBytesMax: number): Prom
       throw error;
     }
     trouble = null;
+    setting.onEngine({ url, username, password });
     void engine.exited.then((exit) => {
       if (isStopping || exit.wasAsked) return;
       trouble = `the engine ended (${exit.signal ?? `code ${exit.code}`}) and is being started again`;

@@ -2,12 +2,15 @@ import { VERBS } from "./cli/verbs.ts";
 
 const [verb = "help", ...args] = process.argv.slice(2);
 const stopping = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
-  process.on(signal, () => {
-    // A second Ctrl-C means it: the data is safe either way, since every acknowledgement is on disk.
-    if (stopping.signal.aborted) process.exit(130);
-    stopping.abort(signal);
-  });
+const stop = (signal: NodeJS.Signals): void => {
+  // A second Ctrl-C means it: the data is safe either way, since every acknowledgement is on disk.
+  if (stopping.signal.aborted) process.exit(130);
+  stopping.abort(signal);
+};
+let hangup: (() => void) | null = null;
+process.on("SIGINT", stop);
+process.on("SIGTERM", stop);
+process.on("SIGHUP", (signal) => (hangup === null || process.stdout.isTTY ? stop(signal) : hangup()));
 // Whoever read our output has gone (`| head`): what is under way is still brought to its end, in silence.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
 
@@ -26,6 +29,9 @@ try {
     args,
     env: process.env,
     signal: stopping.signal,
+    onHangup: (listener) => {
+      hangup = listener;
+    },
     out: (line) => void process.stdout.write(`${line}\n`),
     err: (line) => void process.stderr.write(`${line}\n`),
   });

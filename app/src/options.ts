@@ -3,9 +3,9 @@ import { StoreConfig } from "@homeostat/analytics";
 import { DetectorsConfig } from "@homeostat/detectors";
 import { IngestConfig } from "@homeostat/ingest";
 import { RemediationConfig, WebhookConfig } from "@homeostat/remediation";
-import { parseDocument } from "yaml";
 import { z } from "zod";
 import { Secret } from "./secret.ts";
+import { describeIssue, readYaml } from "./yaml-file.ts";
 
 const MIB = 1_048_576;
 
@@ -108,6 +108,8 @@ export const Options = z
     relay: Relay.prefault({}),
     /** YAML files with one runbook each, named from this file's folder. */
     runbook_files: z.array(z.string().min(1).max(4096)).max(200).default([]),
+    /** A folder, named from this file's: every *.yaml in it holds one rule or a list of them, beside `detectors.rules`. */
+    rules_dir: z.string().min(1).max(4096).optional(),
     agent_link: AgentLink.prefault({ kind: "bus" }),
     trust: Trust.prefault({}),
     agent: AgentConfig.prefault({}),
@@ -141,33 +143,23 @@ export class OptionsError extends Error {
   }
 }
 
-const pathText = (path: readonly PropertyKey[]): string =>
-  path
-    .map((part, i) => (typeof part === "number" ? `[${part}]` : i === 0 ? String(part) : `.${String(part)}`))
-    .join("");
-
-const describe = (issue: z.core.$ZodIssue): readonly string[] =>
-  issue.code === "unrecognized_keys"
-    ? issue.keys.map((key) => `${pathText([...issue.path, key])}: unknown key`)
-    : [`${pathText(issue.path) || "(the whole file)"}: ${issue.message}`];
-
 /**
  * Parses and validates a YAML configuration; the result is frozen.
- * @throws OptionsError with all problems at once, each with its path.
+ * @throws OptionsError with all problems at once, each with its path and line.
  */
 export const parseOptions = (text: string, source: string): Options => {
-  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: true, maxAliasCount: 100 } as never);
-  if (document.errors.length > 0)
+  const { value, problems, lineOf } = readYaml(text);
+  if (problems.length > 0) throw new OptionsError(source, problems);
+  const result = Options.safeParse(value ?? {});
+  if (!result.success)
     throw new OptionsError(
       source,
-      document.errors.map((error) => error.message.split("\n")[0] ?? error.code),
+      result.error.issues.flatMap((issue) => describeIssue(issue, lineOf)),
     );
-  const result = Options.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
-  if (!result.success) throw new OptionsError(source, result.error.issues.flatMap(describe));
   return deepFreeze(result.data);
 };
 
-const deepFreeze = <T>(value: T): T => {
+export const deepFreeze = <T>(value: T): T => {
   if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
     Object.freeze(value);
     for (const member of Object.values(value)) deepFreeze(member);

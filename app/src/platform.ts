@@ -11,30 +11,30 @@ import {
   relayRoutes,
 } from "@homeostat/agent";
 import { createApi, metricFact } from "@homeostat/analytics";
-import { createRunner, type Runner } from "@homeostat/detectors";
 import { createIngest, type Ingest } from "@homeostat/ingest";
 import { createEngine, type Engine, type RemediationConfig } from "@homeostat/remediation";
 import type { Bus, Finding, Log } from "@homeostat/schemas";
 import { pino } from "pino";
 import { aboutPlatform } from "./about.ts";
 import { type DataDir, openDataDir, writeFileAtomically } from "./data-dir.ts";
+import { type Detecting, startDetecting } from "./detecting.ts";
 import { createDiskGuard } from "./disk-guard.ts";
 import { createFactsReader } from "./facts.ts";
 import { type Parts, readHealth } from "./health.ts";
-import { type LiveStore, openLiveStore } from "./live-store.ts";
+import { type LiveStore, openLiveStore, type StoreAddress } from "./live-store.ts";
 import { createLogFile } from "./log-file.ts";
 import { openBus } from "./open-bus.ts";
 import type { Options } from "./options.ts";
+import { createReload, type Reload } from "./reload.ts";
 import { createReports } from "./reports.ts";
-import { schedule } from "./schedule.ts";
+import { type Job, schedule } from "./schedule.ts";
 import { readSecret, type Secret } from "./secret.ts";
 import { Undo } from "./undo.ts";
 
-/** How often the detectors are told that time has passed. */
-const TICK_MS = 1000;
-
 export interface PlatformSetting {
   readonly options: Options;
+  /** Reads the options anew from where they came; null where they came from nowhere. */
+  readonly readOptions: (() => Options) | null;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
   readonly now: () => number;
@@ -49,6 +49,7 @@ export interface Platform {
   readonly about: { readonly watches: string; readonly heals: string; readonly bus: string; readonly store: string };
   /** Where the API listens; null when it does not run here. */
   readonly url: string | null;
+  readonly reload: Reload["run"];
   stop(): Promise<void>;
 }
 
@@ -108,24 +109,6 @@ const startIngest = async ({ options, host, now, log, undo }: Site, bus: Bus, st
   return ingest;
 };
 
-const startRunner = async ({ options, now, log, undo }: Site, bus: Bus, store: LiveStore): Promise<Runner> => {
-  const runner = createRunner({
-    bus,
-    config: options.detectors,
-    snapshots: {
-      load: (name, key) => store.current().snapshots.load(name, key),
-      save: (name, key, version, bytes) => store.current().snapshots.save(name, key, version, bytes),
-    },
-    now,
-    log,
-  });
-  await runner.start();
-  undo.add("detectors", () => runner.stop());
-  const ticking = setInterval(() => void runner.tick(now()), TICK_MS);
-  undo.add("tick", () => clearInterval(ticking));
-  return runner;
-};
-
 const receivers = ({ options, secret }: Site): Promise<RemediationConfig["receivers"]> =>
   Promise.all(
     options.remediation.receivers.map(async ({ bearer_token, ...receiver }) =>
@@ -164,7 +147,7 @@ const startEngine = async (site: Site, bus: Bus, store: LiveStore): Promise<Engi
 };
 
 /** What is done by the calendar. */
-const startSchedule = ({ host, dataDir, now, log, undo }: Site, bus: Bus): void => {
+const startSchedule = ({ host, dataDir, now, log, undo }: Site, bus: Bus, jobs: readonly Job[]): void => {
   const guard = createDiskGuard({
     host,
     dataDir: dataDir.root,
@@ -175,14 +158,18 @@ const startSchedule = ({ host, dataDir, now, log, undo }: Site, bus: Bus): void 
       return { freeBytes: bavail * bsize, totalBytes: blocks * bsize };
     },
   });
-  undo.add("schedule", schedule([{ name: "disk guard", when: "* * * * *", run: () => guard.check() }], log));
+  undo.add("schedule", schedule([{ name: "disk guard", when: "* * * * *", run: () => guard.check() }, ...jobs], log));
 };
 
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 
-const startApi = async (site: Site, parts: Parts, bus: Bus, store: LiveStore): Promise<string> => {
+const startApi = async (
+  site: Site,
+  parts: Parts & { readonly bus: Bus; readonly store: LiveStore },
+): Promise<string> => {
   const { options, dataDir, version, now, log, undo, secret } = site;
   const { host, port } = options.http;
+  const { bus, store } = parts;
   const notHere = { refused: "not_leader", message: "remediation does not run in this process" };
   const api = createApi({
     run: (query, params, runOptions) => store.current().run(query, params, runOptions),
@@ -191,6 +178,7 @@ const startApi = async (site: Site, parts: Parts, bus: Bus, store: LiveStore): P
     decide: async (runId, { approved, by, note }) =>
       (await parts.engine?.decide(runId, { approved, by, note })) ?? notHere,
     acknowledge: async (incidentId, by) => (await parts.engine?.acknowledge(incidentId, by)) ?? notHere,
+    reload: () => parts.reload.run(),
     version,
     token: dataDir.apiToken,
     isLoopback: LOOPBACK.has(host),
@@ -224,13 +212,22 @@ const listen = async (api: ReturnType<typeof createApi>, at: { host: string; por
   }
 };
 
+interface Started {
+  readonly parts: Parts;
+  readonly url: string | null;
+}
+
+const reloadOf = ({ options, readOptions, log }: Site, detecting: Detecting | null): Reload =>
+  createReload({ options, read: readOptions, apply: detecting?.reload ?? null, log });
+
 /** Order matters: what others need comes first, and is the last to stop. */
-const startParts = async (site: Site): Promise<{ readonly parts: Parts; readonly url: string | null }> => {
+const startParts = async (site: Site): Promise<Started> => {
   const { options, dataDir, now, log, undo, signal, onWaiting, secret } = site;
   const has = (part: Options["parts"][number]): boolean => options.parts.includes(part);
+  const nothing = { bus: null, store: null, ingest: null, runner: null, engine: null, reload: reloadOf(site, null) };
   if (options.agent_link.kind === "relay") {
     const agent = await startAgent(site, null);
-    return { parts: { bus: null, store: null, agent, ingest: null, runner: null, engine: null }, url: null };
+    return { parts: { ...nothing, agent }, url: null };
   }
   const bus = await openBus(options, {
     dir: dataDir.bus,
@@ -243,17 +240,20 @@ const startParts = async (site: Site): Promise<{ readonly parts: Parts; readonly
   undo.add("bus", () => bus.stop());
   // An agent watches from the first second on, also while the store is still coming up: the bus keeps what it says.
   const agent = has("agent") ? await startAgent(site, bus) : null;
-  if (options.parts.every((part) => part === "agent"))
-    return { parts: { bus, store: null, agent, ingest: null, runner: null, engine: null }, url: null };
+  if (options.parts.every((part) => part === "agent")) return { parts: { ...nothing, bus, agent }, url: null };
   const password = await secret(options.store.kind === "clickhouse" ? options.store.password : undefined);
-  const store = await openLiveStore({ options, dir: dataDir.store, password, now, log, signal, onWaiting });
+  const onEngine = (address: StoreAddress) => writeFileAtomically(dataDir.storeFile, JSON.stringify(address));
+  const store = await openLiveStore({ options, dir: dataDir.store, password, now, log, signal, onWaiting, onEngine });
   undo.add("store", () => store.stop());
+  undo.add("store file", () => rmSync(dataDir.storeFile, { force: true }));
   const ingest = has("ingest") ? await startIngest(site, bus, store) : null;
-  const runner = has("detectors") ? await startRunner(site, bus, store) : null;
+  const config = options.detectors;
+  const detecting = has("detectors") ? await startDetecting({ bus, config, store, now, log, undo }) : null;
   const engine = has("remediation") ? await startEngine(site, bus, store) : null;
-  startSchedule(site, bus);
-  const parts = { bus, store, agent, ingest, runner, engine };
-  const url = has("api") ? await startApi(site, parts, bus, store) : null;
+  startSchedule(site, bus, detecting?.jobs ?? []);
+  const runner = detecting?.runner ?? null;
+  const parts = { bus, store, agent, ingest, runner, engine, reload: reloadOf(site, detecting) };
+  const url = has("api") ? await startApi(site, parts) : null;
   return { parts, url };
 };
 
@@ -280,7 +280,8 @@ export const startPlatform = async (setting: PlatformSetting): Promise<Platform>
       undo.add("run file", () => rmSync(dataDir.runFile, { force: true }));
     }
     log.info({ url }, "ready");
-    return { about: aboutPlatform(options, { host, store: parts.store?.about ?? "none" }), url, stop };
+    const about = aboutPlatform(options, { host, store: parts.store?.about ?? "none" });
+    return { about, url, reload: parts.reload.run, stop };
   } catch (error) {
     log.error({ err: error }, "the start failed");
     await stop();

@@ -6,28 +6,36 @@ export interface Job {
   readonly name: string;
   /** Five or six fields, as cron has them. */
   readonly when: string;
-  run(): Promise<void>;
+  /** Also at the start. */
+  readonly isAtStart?: boolean;
+  /** A long run ends when the signal aborts. */
+  run(signal: AbortSignal): Promise<void>;
 }
 
 /** Runs never overlap; a failure is logged, and the next run comes at its time. Returns how to stop. */
 export const schedule = (jobs: readonly Job[], log: Log): (() => Promise<void>) => {
-  const tasks = jobs.map(({ name, when, run }) =>
-    cron.schedule(
-      when,
-      async () => {
-        try {
-          await run();
-        } catch (error) {
-          log.warn(
-            { job: name, error: error instanceof Error ? error.message : String(error) },
-            "a scheduled job failed",
-          );
-        }
-      },
-      { name, noOverlap: true },
-    ),
-  );
+  const stopping = new AbortController();
+  const tasks = jobs.map(({ name, when, run, isAtStart }) => {
+    let isRunning = false;
+    const once = async (): Promise<void> => {
+      if (isRunning || stopping.signal.aborted) return;
+      isRunning = true;
+      try {
+        await run(stopping.signal);
+      } catch (error) {
+        log.warn(
+          { job: name, error: error instanceof Error ? error.message : String(error) },
+          "a scheduled job failed",
+        );
+      } finally {
+        isRunning = false;
+      }
+    };
+    if (isAtStart === true) void once();
+    return cron.schedule(when, once, { name });
+  });
   return async () => {
+    stopping.abort();
     await Promise.all(tasks.map((task) => task.destroy()));
   };
 };

@@ -1,3 +1,4 @@
+import { CROSSING_PROBABILITY_WARN } from "./forecast/capacity.ts";
 import type { Rule } from "./runner/config.ts";
 
 /** File systems that are full by their nature: images and read-only media. Our agent leaves them out; others tell them with their type. */
@@ -76,6 +77,23 @@ export const DEFAULT_RULES: readonly Rule[] = [
     category: "capacity",
   },
   {
+    detector: "capacity",
+    name: "filesystem-filling",
+    title: "File system {mountpoint} fills up",
+    metric: "system.filesystem.utilization",
+    labels: { state: "used" },
+    not_labels: notAlwaysFull,
+    limit: 0.95,
+    horizon_h: 168,
+    seasons_h: [24, 168],
+    warn_probability: CROSSING_PROBABILITY_WARN,
+    clear_probability: 0.2,
+    critical_within_h: 24,
+    series_max: 5000,
+    severity: "warning",
+    category: "capacity",
+  },
+  {
     ...threshold,
     name: "inodes-exhausted",
     title: "File system {mountpoint} is almost out of inodes",
@@ -127,6 +145,32 @@ export const DEFAULT_RULES: readonly Rule[] = [
     severity: "critical",
     category: "symptom",
     new_error: { name: "log-new-error", learn_s: 600, count_min: 3, clear_for_s: 300, severity: "info" },
+    // For people who look for what changed: none of these opens an incident.
+    new_template: {
+      name: "log-new-template",
+      learn_s: 3600,
+      clear_for_s: 300,
+      severity: "info",
+      fault_severity: "info",
+    },
+    rate_change: {
+      name: "log-rate-change",
+      factor: 4,
+      count_min: 30,
+      false_alarms_per_day: 0.1,
+      clear_for_s: 60,
+      shift_after_s: 1800,
+      severity: "info",
+    },
+    vanished_template: {
+      name: "log-template-vanished",
+      arrivals_min: 20,
+      learn_s: 600,
+      absent_min_s: 30,
+      false_alarms_per_day: 0.1,
+      shift_after_s: 3600,
+      severity: "info",
+    },
   },
   {
     ...baseline,
@@ -160,5 +204,31 @@ export const DEFAULT_RULES: readonly Rule[] = [
     // 100 KB/s: below that a quiet network's chatter is no news.
     floor_absolute: 100_000,
     floor_relative: 0.1,
+  },
+  {
+    detector: "host_anomaly",
+    name: "host-unusual",
+    title: "Metrics are unusual together",
+    metrics: [
+      "system.cpu.utilization",
+      "system.cpu.load_average.5m",
+      "system.memory.utilization",
+      "system.paging.utilization",
+      "system.disk.io",
+      "system.disk.operations",
+      "system.disk.io_time",
+      "system.network.io",
+      "system.network.packets",
+      "system.network.errors",
+    ],
+    labels: {},
+    not_labels: { interface: ["lo"] },
+    step_s: 60,
+    level: 1.2,
+    // A nightly job that is unlike the day is unusual too, each night.
+    severity: "info",
+    category: "symptom",
+    hosts_max: 1000,
+    series_per_host_max: 64,
   },
 ];

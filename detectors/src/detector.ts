@@ -30,4 +30,32 @@ export interface Detector<Config, State, Window> {
   forget(state: State, kept: Uint32Array, nowUnixMs: number): Step<State>;
   save(state: State): Saved;
   load(saved: Saved, config: Config): State;
+  /** It looks at `hosts` of its windows: what is silent, and not only what speaks. */
+  readonly looksAtHosts?: true;
+  /** How many of its subjects are known well enough to be judged. */
+  readiness?(state: State, nowUnixMs: number): Readiness;
+  /** For a detector that can learn from what the store remembers of a series instead of waiting. */
+  readonly memory?: Memory<Config, State>;
+}
+
+export interface Readiness {
+  readonly ready: number;
+  readonly warming_up: number;
+  readonly stale: number;
+}
+
+/** What a series was like, hour by hour. */
+export interface History {
+  readonly fingerprint: string;
+  /** Hours since 1970, each at most once. */
+  readonly hours: Float64Array;
+  /** Of each hour the 5 %, 50 % and 95 % quantile of its minutes' means (of a counter: rates per second), one after the other. */
+  readonly quantiles: Float64Array;
+}
+
+export interface Memory<Config, State> {
+  /** Slots below `slots` whose history has not been asked for yet. */
+  lacking(state: State, slots: number): readonly number[];
+  /** Changes the state in place; null where the store knows nothing of the series. */
+  recall(state: State, slot: number, history: History | null, config: Config): void;
 }

@@ -35,6 +35,12 @@ export const matches = (
   Object.entries(selector.labels).every(([name, value]) => labelOf(series, name) === value) &&
   Object.entries(selector.not_labels).every(([name, values]) => !values.includes(labelOf(series, name)));
 
+/** Of a configuration: a metric and the labels that its series must have. */
+export interface Selected {
+  readonly metric: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
 const labelOf = ({ labels, host, service }: Series, name: string): string =>
   labels[name] ?? (name === "host.name" ? host : name === "service.name" ? service : "");
 

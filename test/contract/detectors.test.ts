@@ -1,7 +1,15 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createRunner, DetectorsConfig, type Runner, type Snapshots } from "@homeostat/detectors";
+import {
+  createRunner,
+  DetectorsConfig,
+  type History,
+  type HourlySeries,
+  type HourMemory,
+  type Runner,
+  type Snapshots,
+} from "@homeostat/detectors";
 import {
   BatchBuilder,
   type Bus,
@@ -65,8 +73,15 @@ const snapshots: Snapshots = {
   save: async (name, key, _, bytes) => void saved.set(`${name}/${key}`, bytes),
 };
 
-const start = async (): Promise<Runner> => {
-  const runner = createRunner({ bus, config: DetectorsConfig.parse({}), snapshots, now: () => nowUnixMs, log: silent });
+const start = async (memory: HourMemory | null = null, config = DetectorsConfig.parse({})): Promise<Runner> => {
+  const runner = createRunner({
+    bus,
+    config,
+    snapshots,
+    memory,
+    now: () => nowUnixMs,
+    log: silent,
+  });
   await runner.start();
   return runner;
 };
@@ -110,6 +125,10 @@ const caughtUp = async (runner: Runner): Promise<void> => {
 
 const until = async (count: number): Promise<void> => {
   while (findings.length < count) await arrival.promise;
+};
+
+const nobody = async function* (): AsyncGenerator<never> {
+  yield* [];
 };
 
 describe("the detectors on the bus", () => {
@@ -173,6 +192,85 @@ describe("the detectors on the bus", () => {
     const metrics = runner.status().partitions.filter(({ topic }) => topic === "telemetry.metrics");
     expect(metrics.reduce((sum, { skipped }) => sum + skipped.malformed_batches, 0)).toBe(1);
     expect(metrics.reduce((sum, { rows }) => sum + rows, 0)).toBe(1);
+    await runner.stop();
+  });
+
+  const UP_RULE = { detector: "threshold", name: "up", title: "It is up", metric: METRIC, op: ">", value: 0 } as const;
+
+  test("take other rules while they run: a new one fires, a removed one is taken back, another goes on", async () => {
+    const runner = await start();
+    await tellSeries();
+    for (const up of [1, 1, 1, 1, 1, 1, 0, 0, 0]) await second(runner, up);
+    await until(1);
+    expect(await runner.reload(DetectorsConfig.parse({ rules: [UP_RULE] }))).toMatchObject({
+      added: ["up"],
+      removed: [],
+    });
+    await second(runner, 1);
+    await until(2);
+    for (const up of [1, 1]) await second(runner, up);
+    await until(3);
+    const without = DetectorsConfig.parse({ disabled_rules: ["service-down"] });
+    expect(await runner.reload(without)).toMatchObject({ added: [], removed: ["service-down", "up"] });
+    await until(4);
+    expect(findings.map(({ rule, state }) => `${rule} ${state}`)).toEqual([
+      "service-down firing",
+      "up firing",
+      "service-down resolved",
+      "up resolved",
+    ]);
+    expect(runner.status().rules).not.toContain("service-down");
+    await runner.stop();
+  });
+
+  test("ask the store once for what a baseline would have to wait for", async () => {
+    const asked: unknown[] = [];
+    const nowHour = Math.floor(T0 / 3_600_000);
+    const hours = Float64Array.from({ length: 100 }, (_, past) => nowHour - 100 + past);
+    const fingerprint = identity.fingerprint.toString(16).padStart(16, "0");
+    const memory: HourMemory = {
+      readHours: nobody,
+      readHistories: async function* (ask): AsyncGenerator<History> {
+        asked.push(ask);
+        yield { fingerprint, hours, quantiles: new Float64Array(300).fill(1) };
+      },
+    };
+    const rule = { detector: "baseline", name: "b", title: "B", metric: METRIC };
+    const runner = await start(memory, DetectorsConfig.parse({ rules: [rule] }));
+    await tellSeries();
+    await second(runner, 1);
+    expect(runner.status().readiness.b).toEqual({ ready: 0, warming_up: 1, stale: 0 });
+    expect(await runner.recall()).toBe(1);
+    expect(await runner.recall()).toBe(0);
+    expect(asked).toEqual([{ metric: METRIC, labels: {}, fingerprints: [fingerprint], nowUnixMs: T0 + 1000 }]);
+    nowUnixMs += 60_000;
+    await second(runner, 1);
+    expect(runner.status().readiness.b).toEqual({ ready: 1, warming_up: 0, stale: 0 });
+    await runner.stop();
+  });
+
+  test("look at hours from one process, and publish what they find there", async () => {
+    const asked: unknown[] = [];
+    const filling = Float64Array.from({ length: 720 }, (_, hour) => 0.5 + hour / 1600 + ((hour * 7) % 5) / 1000);
+    const memory: HourMemory = {
+      readHours: async function* ({ metric, labels, fromUnixMs, toUnixMs }): AsyncGenerator<HourlySeries> {
+        asked.push([metric, labels, (toUnixMs - fromUnixMs) / 3_600_000]);
+        const series = { unit: "1", isCounter: false, host: HOST, service: "", labels: { ...labels, mountpoint: "/" } };
+        yield { series: { fingerprint: "00000000000000aa", metric, ...series }, fromUnixMs, values: filling };
+      },
+      readHistories: nobody,
+    };
+    const runner = await start(memory);
+    await tellSeries();
+    await second(runner, 1);
+    expect(await runner.lookAtHours(nowUnixMs)).toBe(1);
+    await until(1);
+    expect(asked).toEqual([["system.filesystem.utilization", { state: "used" }, 720]]);
+    expect(findings[0]).toMatchObject({
+      rule: "filesystem-filling",
+      category: "capacity",
+      entity: { host: HOST, path: "/" },
+    });
     await runner.stop();
   });
 });

@@ -17,6 +17,8 @@ import { AROUND, incidentRecord, insertIncident, insertSeries, logBatch, NOON, q
 const TOKEN = "a-token-of-this-test";
 const RANGE = `from_unix_ms=${AROUND.from_unix_ms}&to_unix_ms=${AROUND.to_unix_ms}`;
 
+const RELOADED = { added: ["a"], changed: [], removed: [], unchanged: ["b"], needs_restart: ["bus"] };
+
 describe("the HTTP API on a real engine", () => {
   let dir: string;
   let engine: EmbeddedStore;
@@ -39,6 +41,7 @@ describe("the HTTP API on a real engine", () => {
         ...incidentRecord(id, 1, "open").incident,
         acknowledged: { by, at_unix_ms: NOON },
       }),
+      reload: async () => RELOADED,
       now: () => NOON + 120_000,
       log: quietLog,
       version: "1.2.3",
@@ -190,6 +193,19 @@ describe("the HTTP API on a real engine", () => {
     expect((await post("/api/v1/runs/r-0/decision", body)).statusCode).toBe(404);
   });
 
+  it("reads the configuration again with the token only, and says what is wrong with a refused one", async () => {
+    expect((await post("/api/v1/reload", {}, {})).statusCode).toBe(401);
+    expect((await post("/api/v1/reload", {})).json()).toEqual(RELOADED);
+    const problems = ["detectors.rules[0].value: Invalid input"];
+    const refusing = api({ reload: async () => ({ message: "refused", problems }) });
+    const headers = { ...local, authorization: `Bearer ${TOKEN}` };
+    const refused = await refusing.inject({ method: "POST", url: "/api/v1/reload", headers, payload: {} });
+    expect([refused.statusCode, refused.json().error]).toEqual([
+      409,
+      { code: "refused", message: "refused", problems },
+    ]);
+  });
+
   it("acknowledges an incident in the name of a person", async () => {
     const answer = await post("/api/v1/incidents/i-1/acknowledge", { by: "ann" });
     expect(answer.json().incident.acknowledged).toEqual({ by: "ann", at_unix_ms: NOON });
@@ -264,6 +280,7 @@ describe("the HTTP API on a real engine", () => {
       "/api/v1/metrics",
       "/api/v1/metrics/query",
       "/api/v1/metrics/series",
+      "/api/v1/reload",
       "/api/v1/runs/{run_id}",
       "/api/v1/runs/{run_id}/decision",
     ]);

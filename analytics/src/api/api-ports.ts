@@ -20,6 +20,23 @@ export interface Refused {
   readonly message: string;
 }
 
+/** What a new reading of the configuration changed; names of rules, and the top keys whose change only a restart brings about. */
+export const Reloaded = z.strictObject({
+  added: z.array(z.string()).readonly(),
+  changed: z.array(z.string()).readonly(),
+  removed: z.array(z.string()).readonly(),
+  unchanged: z.array(z.string()).readonly(),
+  needs_restart: z.array(z.string()).readonly(),
+});
+export type Reloaded = z.infer<typeof Reloaded>;
+
+/** The old rules stay at work. */
+export interface NotReloaded {
+  readonly message: string;
+  /** Each with its path. */
+  readonly problems: readonly string[];
+}
+
 export interface Decision {
   readonly approved: boolean;
   readonly by: string;
@@ -35,6 +52,8 @@ export interface ApiPorts {
   readonly reports: (incidentId: string, format: ReportFormat) => Promise<string | null>;
   readonly decide: (runId: string, decision: Decision) => Promise<RemediationRun | Refused>;
   readonly acknowledge: (incidentId: string, by: string) => Promise<Incident | Refused>;
+  /** Reads the configuration again; its rules take the place of those at work. */
+  readonly reload: () => Promise<Reloaded | NotReloaded>;
   readonly now: () => number;
   readonly log: Log;
 }

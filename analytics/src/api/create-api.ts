@@ -15,7 +15,7 @@ import type { ApiPorts } from "./api-ports.ts";
 import { decisionRoutes, incidentRoutes, reportRoute, runRoute } from "./incident-routes.ts";
 import { logRoutes } from "./log-routes.ts";
 import { metricRoutes } from "./metric-routes.ts";
-import { healthRoute, platformRoutes } from "./platform-routes.ts";
+import { healthRoute, platformRoutes, reloadRoute } from "./platform-routes.ts";
 import { timeRange } from "./query-strings.ts";
 import { renderStartPage, type StartPage } from "./start-page.ts";
 
@@ -78,6 +78,7 @@ const apiRoutes = (api: ApiInstance, options: ApiOptions): void => {
   api.register(async (deciding) => {
     deciding.addHook("onRequest", async (request) => wantToken(request));
     decisionRoutes(deciding, options);
+    reloadRoute(deciding, options);
   });
 };
 

@@ -4,9 +4,9 @@ import { z } from "zod";
 import { heartbeats } from "../queries/heartbeats.ts";
 import { ledger } from "../queries/ledger.ts";
 import { abandoned } from "./abandoned.ts";
-import { ErrorBody } from "./api-error.ts";
+import { ApiError, ErrorBody } from "./api-error.ts";
 import type { ApiInstance } from "./api-instance.ts";
-import { type ApiPorts, Component } from "./api-ports.ts";
+import { type ApiPorts, Component, Reloaded } from "./api-ports.ts";
 import { TimeRange, timeRange } from "./query-strings.ts";
 
 const Health = z.strictObject({
@@ -76,6 +76,26 @@ export const platformRoutes = (api: ApiInstance, ports: ApiPorts): void => {
     async ({ query }, reply) => {
       const rows = await ports.run(ledger, timeRange(query, { nowUnixMs: ports.now() }), { signal: abandoned(reply) });
       return { ledger: [...rows] };
+    },
+  );
+};
+
+/** Under a scope that wants the token. */
+export const reloadRoute = (api: ApiInstance, ports: ApiPorts): void => {
+  api.post(
+    "/reload",
+    {
+      schema: {
+        summary: "Reads the configuration again: new rules take the place of old ones; a wrong one is refused",
+        security: [{ token: [] }],
+        body: z.strictObject({}),
+        response: { 200: Reloaded, "4xx": ErrorBody, "5xx": ErrorBody },
+      },
+    },
+    async () => {
+      const answer = await ports.reload();
+      if ("problems" in answer) throw new ApiError("refused", answer.message, answer.problems);
+      return answer;
     },
   );
 };

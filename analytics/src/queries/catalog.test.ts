@@ -17,8 +17,10 @@ const SAMPLE: Readonly<Record<string, unknown>> = {
   topic: "t",
   partition: 0,
   host_name: "h",
+  host_names: ["h"],
   finding_ids: [],
   command_ids: [],
+  labels: {},
 };
 
 describe("named queries", () => {

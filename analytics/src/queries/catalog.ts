@@ -2,16 +2,19 @@ import type { Query } from "../store/query.ts";
 import { detectorSnapshot } from "./detector-snapshot.ts";
 import { findingsByEntity, findingsById } from "./findings.ts";
 import { heartbeats } from "./heartbeats.ts";
+import { incidentMetrics } from "./incident-metrics.ts";
 import { incidentById, incidentsList } from "./incidents.ts";
 import { lastSequences } from "./last-sequences.ts";
 import { ledger } from "./ledger.ts";
 import { logHistogram } from "./log-histogram.ts";
 import { logSearch } from "./log-search.ts";
 import { metricFact } from "./metric-fact.ts";
+import { metricHourBands, metricHours, sampleDays, summedHours } from "./metric-hours.ts";
 import { metricLatest } from "./metric-latest.ts";
 import { metricNames } from "./metric-names.ts";
 import { metricRange } from "./metric-range.ts";
 import { metricSeries } from "./metric-series.ts";
+import { hostSeconds, logHours, logReplay, sampleHours } from "./replay.ts";
 import { resultsByCommand } from "./results.ts";
 import { runById, runsByIncident } from "./runs.ts";
 
@@ -21,13 +24,19 @@ export const QUERIES: readonly Query[] = [
   findingsByEntity,
   findingsById,
   heartbeats,
+  hostSeconds,
   incidentById,
+  incidentMetrics,
   incidentsList,
   lastSequences,
   ledger,
   logHistogram,
+  logHours,
+  logReplay,
   logSearch,
   metricFact,
+  metricHourBands,
+  metricHours,
   metricLatest,
   metricNames,
   metricRange,
@@ -35,4 +44,7 @@ export const QUERIES: readonly Query[] = [
   resultsByCommand,
   runById,
   runsByIncident,
+  sampleDays,
+  sampleHours,
+  summedHours,
 ];

@@ -21,6 +21,8 @@ export const StoreConfig = z.strictObject({
       logs: Days.default(14),
       metric_series: Days.default(30),
       metric_samples: Days.default(30),
+      /** What samples leave behind: one row a series and hour. */
+      metric_hours: Days.default(400),
       findings: Days.default(90),
       incidents: Days.default(365),
       remediation_runs: Days.default(365),

@@ -3,12 +3,14 @@ import type { Log } from "@homeostat/schemas";
 import type { z } from "zod";
 import { migrate } from "../migrations/migrate.ts";
 import { applyRetention } from "../migrations/retention.ts";
-import { detectorSnapshot } from "../queries/detector-snapshot.ts";
 import { lastSequences } from "../queries/last-sequences.ts";
 import { insertJson, insertNative, type JsonInsert, type NativeInsert } from "./insert.ts";
 import type { Query } from "./query.ts";
+import { readSamples, type Samples, type SamplesAsked } from "./read-samples.ts";
 import { type RunQueryOptions, runQuery } from "./run-query.ts";
+import { createSnapshots } from "./snapshots.ts";
 import type { StoreConfig } from "./store-config.ts";
+import { type HoursRange, sumUpHours } from "./sum-up-hours.ts";
 
 export interface StoreOptions {
   readonly url: string;
@@ -34,7 +36,11 @@ export interface Store {
     params: z.input<Params>,
     options?: RunQueryOptions,
   ): Promise<readonly z.output<Row>[]>;
-  /** Detectors' states by name and key; the highest version is the one that is loaded. */
+  /** Raw samples for a replay, in the order of their time; `too_much` where there are more than a million. */
+  samples(asked: SamplesAsked, options?: RunQueryOptions): Promise<Samples>;
+  /** Sums up every series over whole hours into `metric_hours`; again for the same hours, the higher version counts. */
+  sumUpHours(range: HoursRange): Promise<void>;
+  /** Detectors' states by name and key; of the highest version the newest is the one that is loaded. */
   readonly snapshots: {
     load(name: string, key: string): Promise<Uint8Array | null>;
     save(name: string, key: string, version: number, bytes: Uint8Array): Promise<void>;
@@ -82,18 +88,9 @@ export const createStore = ({ url, username, password, config, now, log }: Store
       return new Map(rows.map(({ producer, last_sequence }) => [producer, last_sequence]));
     },
     run,
-    snapshots: {
-      load: async (name, key) => {
-        const [row] = await run(detectorSnapshot, { name, key });
-        return row === undefined ? null : Buffer.from(row.state, "base64");
-      },
-      save: (name, key, version, bytes) =>
-        insertJson(client, {
-          table: "detector_snapshots",
-          rows: [{ name, key, version, state: Buffer.from(bytes).toString("base64"), at: now() }],
-          dedupToken: `${name}:${key}:${version}`,
-        }),
-    },
+    samples: (asked, { signal } = {}) => readSamples(client, asked, { timeoutMs: config.query_timeout_ms, signal }),
+    sumUpHours: (range) => sumUpHours(client, range),
+    snapshots: createSnapshots({ run, insertJson: (insert) => insertJson(client, insert), now }),
     ping: async () => (await client.ping()).success,
     close: () => client.close(),
   };

@@ -30,12 +30,15 @@ export class ApiError extends Error {
   }
 }
 
-const Refusal = z.object({ error: z.object({ message: z.string() }) });
+const Refusal = z.object({
+  error: z.object({ message: z.string(), problems: z.array(z.string()).default([]) }),
+});
 
 /** What the API says in its one form of errors, or the beginning of whatever else answered. */
 const reasonIn = (body: string): string => {
   try {
-    return Refusal.parse(JSON.parse(body)).error.message;
+    const { message, problems } = Refusal.parse(JSON.parse(body)).error;
+    return [message, ...problems.map((problem) => `  - ${problem}`)].join("\n");
   } catch {
     return body.slice(0, 500);
   }

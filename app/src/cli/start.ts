@@ -1,23 +1,10 @@
-import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { type Options, parseOptions } from "../options.ts";
+import type { Options } from "../options.ts";
 import { type Platform, type PlatformSetting, startPlatform } from "../platform.ts";
-import { readOptions } from "../read-options.ts";
+import { DEFAULT_CONFIG, DEFAULTS, readConfiguration } from "./configuration.ts";
+import { foldersOf, followConfiguration } from "./follow-configuration.ts";
 import { seconds, style } from "./style.ts";
-import { VERSION, type VerbInput } from "./verb.ts";
-
-const DEFAULT_CONFIG = "homeostat.yaml";
-const DEFAULTS = "built-in defaults";
-
-/** The file that was asked for, or ./homeostat.yaml when there is one, or the built-in defaults. */
-const readConfiguration = (path: string | null): { options: Options; source: string } => {
-  if (path === null && !existsSync(DEFAULT_CONFIG)) return { options: parseOptions("", DEFAULTS), source: DEFAULTS };
-  const source = path ?? DEFAULT_CONFIG;
-  return { options: readOptions(source), source };
-};
-
-/** What a shell says of a program that Ctrl-C ended. */
-const STOPPED_EARLY = 130;
+import { STOPPED_EARLY, VERSION, type VerbInput } from "./verb.ts";
 
 /** null when Ctrl-C came while the start was waiting for a bus or a store. */
 const startUnlessStopped = async (setting: PlatformSetting): Promise<Platform | null> => {
@@ -32,11 +19,17 @@ const startUnlessStopped = async (setting: PlatformSetting): Promise<Platform | 
 /** Runs the platform until Ctrl-C. */
 export const start = async (input: VerbInput & { readonly configPath: string | null }): Promise<number> => {
   const startedAtMs = performance.now();
-  const { options, source } = readConfiguration(input.configPath);
+  const { options, source, read } = readConfiguration(input.configPath);
+  let newest = options;
+  const readAgain = (): Options => {
+    newest = read?.() ?? options;
+    return newest;
+  };
   const stopped = Promise.withResolvers<void>();
   input.signal.addEventListener("abort", () => stopped.resolve(), { once: true });
   const platform = await startUnlessStopped({
     options,
+    readOptions: read === null ? null : readAgain,
     env: input.env,
     version: VERSION,
     now: Date.now,
@@ -61,7 +54,9 @@ export const start = async (input: VerbInput & { readonly configPath: string | n
   line("data", `${resolve(options.data_dir)}  (log: log/homeostat.log)`);
   const next = `Try next: ${style("cyan", "npm run drill -- service-crash")}, or ${style("cyan", "npx homeostat incidents")}. `;
   input.out(`${platform.url === null ? "" : next}Ctrl-C stops it.`);
+  const unfollow = read === null ? undefined : followConfiguration(platform, () => foldersOf(source, newest), input);
   await stopped.promise;
+  unfollow?.();
   input.out("stopping …");
   await platform.stop();
   input.out("stopped; the data stays, and the next start goes on from here.");

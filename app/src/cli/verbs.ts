@@ -3,11 +3,7 @@ import { Incident, RemediationRun } from "@homeostat/schemas";
 import { z } from "zod";
 import { connect } from "./client.ts";
 import { style, table } from "./style.ts";
-import { VERSION, type Verb } from "./verb.ts";
-
-class UsageError extends Error {
-  override readonly name = "UsageError";
-}
+import { UsageError, VERSION, type Verb } from "./verb.ts";
 
 const DATA_DIR = { "data-dir": { type: "string", default: ".homeostat" } } as const;
 const JSON_FLAG = { json: { type: "boolean", default: false } } as const;
@@ -20,14 +16,18 @@ const one = (positionals: readonly string[], what: string): string => {
 
 const HELP = `homeostat watches a fleet and heals it.
 
-  homeostat start [--config FILE]         run the platform (Ctrl-C stops it; the data stays)
+  homeostat start [--config FILE]         run the platform (Ctrl-C stops it; the data stays;
+                                          changed rules are taken up at once, and at SIGHUP)
   homeostat check-config FILE             say everything that is wrong with a configuration
+  homeostat backtest RULE --since 7d      say what a rule would have fired on the telemetry that is stored
+            [--until 1d] [--config FILE] [--rules FILE] [--json]
   homeostat drill NAME… | --all           break a real service and watch it being healed
             [--runs N] [--json] [--verbose] [--report-dir DIR]
             names: service-crash, log-errors, disk-filling
 
 On a running platform (add --data-dir DIR when it is not .homeostat; --json for programs):
   homeostat status                        what runs where, and how it fares
+  homeostat reload                        read the configuration again: other rules, without a restart
   homeostat incidents                     open and recent incidents
   homeostat report INCIDENT [--format markdown|html|json]
   homeostat approve RUN [--note TEXT]     let a waiting remediation run go on
@@ -38,9 +38,10 @@ On a running platform (add --data-dir DIR when it is not .homeostat; --json for 
 Examples:
   npm start
   npm run drill -- service-crash
+  npx homeostat backtest cpu-unusual --since 7d
   npx homeostat incidents --json | jq '.incidents[0]'
 
-Exit codes: 0 done, 1 failed or not healed, 2 called wrongly. NO_COLOR is honoured.`;
+Exit codes: 0 done, 1 failed or not healed, 2 called wrongly, 130 stopped by Ctrl-C. NO_COLOR is honoured.`;
 
 const start: Verb = async (input) => {
   const { values } = parseArgs({ args: [...input.args], options: { config: { type: "string" } } });
@@ -51,8 +52,8 @@ const start: Verb = async (input) => {
 const checkConfig: Verb = async ({ args, out }) => {
   const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
   const path = one(positionals, "configuration file");
-  const { readOptions } = await import("../read-options.ts");
-  readOptions(path);
+  const { readConfiguration } = await import("./configuration.ts");
+  readConfiguration(path);
   out(`${path} is fine`);
   return 0;
 };
@@ -84,6 +85,24 @@ const drill: Verb = async ({ args, out }) => {
   return runDrills({ names, runs, json: values.json, verbose: values.verbose, reportDir: values["report-dir"], out });
 };
 
+const backtest: Verb = async (input) => {
+  const { values, positionals } = parseArgs({
+    args: [...input.args],
+    allowPositionals: true,
+    options: {
+      ...JSON_FLAG,
+      since: { type: "string", default: "7d" },
+      until: { type: "string" },
+      config: { type: "string" },
+      rules: { type: "string" },
+      "data-dir": { type: "string" },
+    },
+  });
+  const rule = one(positionals, "rule");
+  const { backtestVerb } = await import("./backtest.ts");
+  return backtestVerb(input, { ...values, rule, dataDir: values["data-dir"] });
+};
+
 const Health = z.object({
   status: z.string(),
   components: z.array(z.object({ name: z.string(), state: z.string(), detail: z.string() })),
@@ -104,6 +123,26 @@ const status: Verb = async ({ args, out }) => {
     );
   }
   return health.status === "ok" ? 0 : 1;
+};
+
+const Reloaded = z.object({
+  added: z.array(z.string()),
+  changed: z.array(z.string()),
+  removed: z.array(z.string()),
+  unchanged: z.array(z.string()),
+  needs_restart: z.array(z.string()),
+});
+
+const reload: Verb = async ({ args, out }) => {
+  const { values } = parseArgs({ args: [...args], options: { ...DATA_DIR, ...JSON_FLAG } });
+  const answer = await connect(values["data-dir"]).post("/api/v1/reload", {}, Reloaded);
+  if (values.json) out(JSON.stringify(answer));
+  else {
+    const { added, changed, removed, needs_restart } = answer;
+    out(`rules: ${added.length} added, ${changed.length} changed, ${removed.length} removed`);
+    if (needs_restart.length > 0) out(`changed, but only a restart takes it up: ${needs_restart.join(", ")}`);
+  }
+  return 0;
 };
 
 const Incidents = z.object({ incidents: z.array(Incident) });
@@ -192,8 +231,10 @@ const version: Verb = async ({ out }) => {
 
 export const VERBS: Readonly<Record<string, Verb>> = {
   start,
+  backtest,
   drill,
   status,
+  reload,
   incidents,
   report,
   approve: decide(true),

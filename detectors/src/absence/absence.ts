@@ -54,7 +54,13 @@ const findingOf = (
     expected: { low: null, high: config.for_s },
     summary,
     labels: findingLabels(series),
-    evidence: [metricEvidence(series, { startedUnixMs: last, toUnixMs: last + silenceMs, summary: config.title })],
+    evidence: [
+      metricEvidence(series, {
+        startedUnixMs: last,
+        toUnixMs: last + silenceMs,
+        summary: titleFor(config.title, series),
+      }),
+    ],
   };
 };
 
@@ -62,6 +68,7 @@ const findingOf = (
 export const absence: Detector<AbsenceConfig, AbsenceState, MetricWindow> = {
   name: "absence",
   version: 1,
+  looksAtHosts: true,
   config: AbsenceConfig,
   ...subjectState(LAYOUT),
 

@@ -64,6 +64,7 @@ const findingOf = (
 export const silence: Detector<SilenceConfig, SilenceState, MetricWindow> = {
   name: "silence",
   version: 1,
+  looksAtHosts: true,
   config: SilenceConfig,
   start: () => ({ episodes: new Map() }),
 

@@ -82,22 +82,16 @@ describe("a baseline", () => {
 
   test("takes a level that stays for the new normal instead of alerting for weeks", () => {
     const shift = T0 + 4 * DAY;
-    const samples = minutes(T0, T0 + 14 * DAY, (time, noise) => normal(time, noise) + (time >= shift ? 200 : 0));
+    const level = (time: number, noise: number) => normal(time, noise) + (time >= shift ? 200 : 0);
+    const samples = minutes(T0, T0 + 14 * DAY, level);
     const findings = play(baseline, config, byHour(samples));
     const ends = findings.filter(({ state }) => state === "resolved");
     expect(ends).toHaveLength(1);
     expect(ends[0]?.summary).toContain("new level");
     expect(new Set(findings.map(({ finding_id }) => finding_id)).size).toBe(1);
     expect(baselineOf(stateAfter(samples), 0, T0 + 14 * DAY)).toMatchObject({ state: "ready", level: "hour_of_day" });
-  });
-
-  test("watches no more than series_max series", () => {
-    const state = baseline.start(config);
-    const series = Array.from({ length: 5 }, () => seriesNamed("m"));
-    const samples = series.map((_, slot) => ({ slot, time: T0, value: 1 }));
-    expect(baseline.step(state, samplesWindow(series, samples), { ...config, series_max: 3 }).state.columns.slots).toBe(
-      3,
-    );
+    const soon = baselineOf(stateAfter(minutes(T0, shift + 5 * HOUR, level)), 0, shift + 5 * HOUR);
+    expect(soon).toMatchObject({ state: "ready", center: expect.closeTo(200 + normal(shift + 4.5 * HOUR, 0), -1) });
   });
 
   test("finds the same whether or not it is restarted in the middle", () => {

@@ -1,7 +1,8 @@
 import { Finding, Severity } from "@homeostat/schemas";
+import { median } from "simple-statistics";
 import { z } from "zod";
 import { growColumns } from "../columns.ts";
-import type { Detector } from "../detector.ts";
+import type { Detector, History, Readiness } from "../detector.ts";
 import { announce, clip, FRESH_MS, findingId, isDue, NO_DATA_MS, resolve, tellNoData } from "../episode.ts";
 import {
   entityOf,
@@ -22,9 +23,16 @@ import {
   coverageHours,
   HOUR_MS,
   HOURS,
+  levelOffset,
+  NO_SHIFT,
+  placeOf,
+  type Shift,
+  settleShift,
   summariseHour,
   VISIT_WIDTH,
   VISITS,
+  type Visits,
+  visitsBefore,
 } from "./seasonal-band.ts";
 
 const Seconds = z.number().min(60).max(604_800);
@@ -42,11 +50,11 @@ export const BaselineConfig = z.strictObject({
   warm_up_hours: z.int().min(1).max(168).default(24),
   for_s: Seconds.default(300),
   clear_for_s: Seconds.default(300),
-  /** Out of the band for so long, the new level is the normal one: the baseline starts anew. */
+  /** Out of the band for so long, the new level is the normal one: the band moves there, and back when the series goes back within a week. */
   shift_after_s: Seconds.default(10_800),
   severity: Severity.default("info"),
   category: Finding.shape.category.default("symptom"),
-  /** A baseline takes 17 kB a series; series beyond this many are not watched by the rule. */
+  /** A baseline takes 17 kB a series; series of a partition beyond this many are not watched by the rule, and a finding says so. */
   series_max: z.int().min(1).max(100_000).default(1000),
 });
 export type BaselineConfig = z.infer<typeof BaselineConfig>;
@@ -62,6 +70,9 @@ const GAP_MINUTES_MAX = 5;
 
 /** No samples for so long, and the answer is `stale`. */
 const STALE_MS = HOUR_MS;
+
+/** For so long a level that was left may come back, as after a holiday; then what lay between was the exception. */
+const RETURN_HOURS = HOURS;
 
 /** `band` says which likeness the band of the hour rests on. */
 const LEVELS: readonly (BandLevel | null)[] = [null, "global", "hour_of_day", "hour_of_week"];
@@ -84,6 +95,15 @@ const LAYOUT = {
   low: { fill: Number.NaN },
   center: { fill: Number.NaN },
   high: { fill: Number.NaN },
+  /** The hour of the last shift of level and how far it went, while the old level may come back; and the old level's band. */
+  shiftHour: { fill: Number.NaN },
+  offset: { fill: 0 },
+  oldLow: { fill: Number.NaN },
+  oldHigh: { fill: Number.NaN },
+  /** Since when the series is back at its old level. */
+  back: { fill: Number.NaN },
+  /** 1 once the store has been asked for the series' history. */
+  recalled: { fill: 0 },
   pending: { fill: Number.NaN },
   started: { fill: Number.NaN },
   clear: { fill: Number.NaN },
@@ -103,7 +123,7 @@ export interface BaselineAnswer {
   readonly high: number | null;
 }
 
-const visitsOf = ({ columns: { at } }: BaselineState, slot: number) => ({
+const visitsOf = ({ columns: { at } }: BaselineState, slot: number): Visits => ({
   hours: at.visitHours.subarray(slot * HOURS * VISITS, (slot + 1) * HOURS * VISITS),
   quantiles: at.visitQuantiles.subarray(slot * HOURS * VISITS * VISIT_WIDTH, (slot + 1) * HOURS * VISITS * VISIT_WIDTH),
 });
@@ -135,21 +155,40 @@ const closeHour = (state: BaselineState, slot: number): void => {
   if (minutes >= VISIT_MINUTES_MIN) {
     const hour = at.hour[slot] as number;
     const { hours, quantiles } = visitsOf(state, slot);
-    const place = (hour % HOURS) * VISITS + (Math.floor(hour / HOURS) % VISITS);
+    const place = placeOf(hour);
     hours[place] = hour;
     quantiles.set(summariseHour(at.hourMeans.subarray(slot * MINUTES, slot * MINUTES + minutes)), place * VISIT_WIDTH);
   }
   at.hourMinutes[slot] = 0;
 };
 
+const shiftOf = ({ columns: { at } }: BaselineState, slot: number): Shift => {
+  const sinceHour = at.shiftHour[slot] as number;
+  return Number.isNaN(sinceHour) ? NO_SHIFT : { sinceHour, offset: at.offset[slot] as number };
+};
+
+/** A shift that has lasted is no longer told apart from what was before it. */
+const settle = (state: BaselineState, slot: number): void => {
+  const { at } = state.columns;
+  settleShift(visitsOf(state, slot), shiftOf(state, slot));
+  at.shiftHour[slot] = Number.NaN;
+  at.back[slot] = Number.NaN;
+};
+
 const openHour = (state: BaselineState, slot: number, hour: number, config: BaselineConfig): void => {
   const { at } = state.columns;
-  const band = bandFor(visitsOf(state, slot), hour, bandOptions(config));
+  if (hour - (at.shiftHour[slot] as number) > RETURN_HOURS) settle(state, slot);
+  const visits = visitsOf(state, slot);
+  const shift = shiftOf(state, slot);
+  const band = bandFor(visits, hour, bandOptions(config), shift);
+  const old = shift === NO_SHIFT ? null : bandFor(visitsBefore(visits, shift.sinceHour), hour, bandOptions(config));
   at.hour[slot] = hour;
   at.band[slot] = LEVELS.indexOf(band?.level ?? null);
   at.low[slot] = band?.low ?? Number.NaN;
   at.center[slot] = band?.center ?? Number.NaN;
   at.high[slot] = band?.high ?? Number.NaN;
+  at.oldLow[slot] = old?.low ?? Number.NaN;
+  at.oldHigh[slot] = old?.high ?? Number.NaN;
 };
 
 const isOutside = (mean: number, low: number, high: number, { direction }: BaselineConfig): boolean =>
@@ -159,8 +198,53 @@ const isOutside = (mean: number, low: number, high: number, { direction }: Basel
 const startAnew = (state: BaselineState, slot: number): void => {
   const { at } = state.columns;
   visitsOf(state, slot).hours.fill(Number.NaN);
-  for (const name of ["low", "center", "high", "pending", "started", "clear"] as const) at[name][slot] = Number.NaN;
+  at.shiftHour[slot] = Number.NaN;
   at.band[slot] = 0;
+};
+
+/** The new level is the normal one; the shape of the week stays what it was. */
+const adoptLevel = (state: BaselineState, slot: number, config: BaselineConfig): void => {
+  const { at } = state.columns;
+  const hour = at.hour[slot] as number;
+  const started = at.started[slot] as number;
+  const sinceHour = Number.isNaN(at.shiftHour[slot]) ? Math.floor(started / HOUR_MS) : (at.shiftHour[slot] as number);
+  const gathered = at.hourMinutes[slot] as number;
+  // The hour's newest minutes: those before the shift tell of the old level.
+  const since = Math.min(gathered, (at.judged[slot] as number) - Math.floor(started / MINUTE_MS) + 1);
+  const end = slot * MINUTES + gathered;
+  const newest = median([...at.hourMeans.subarray(end - since, end)]);
+  const visits = visitsOf(state, slot);
+  const offset = levelOffset(visits, { sinceHour, hour, median: newest }, bandOptions(config));
+  if (offset === null) startAnew(state, slot);
+  else {
+    // The hour in which the level moved is of neither.
+    if (visits.hours[placeOf(sinceHour)] === sinceHour) visits.hours[placeOf(sinceHour)] = Number.NaN;
+    at.shiftHour[slot] = sinceHour;
+    at.offset[slot] = offset;
+    openHour(state, slot, hour, config);
+  }
+  for (const name of ["pending", "started", "clear", "back"] as const) at[name][slot] = Number.NaN;
+};
+
+/** Whether the series has been back at the level that it left for long enough to say that what lay between was the exception. */
+const hasReturned = (state: BaselineState, slot: number, startUnixMs: number, config: BaselineConfig): boolean => {
+  const { at } = state.columns;
+  const mean = at.mean[slot] as number;
+  const isHere = mean >= (at.low[slot] as number) && mean <= (at.high[slot] as number);
+  const isBack = !isHere && mean >= (at.oldLow[slot] as number) && mean <= (at.oldHigh[slot] as number);
+  if (!isBack) {
+    at.back[slot] = Number.NaN;
+    return false;
+  }
+  if (Number.isNaN(at.back[slot])) at.back[slot] = startUnixMs;
+  return startUnixMs + MINUTE_MS - (at.back[slot] as number) >= config.for_s * 1000;
+};
+
+const returnToLevel = (state: BaselineState, slot: number, config: BaselineConfig): void => {
+  const { at } = state.columns;
+  at.shiftHour[slot] = Number.NaN;
+  for (const name of ["pending", "started", "clear", "back"] as const) at[name][slot] = Number.NaN;
+  openHour(state, slot, at.hour[slot] as number, config);
 };
 
 const findingOf = (
@@ -195,8 +279,12 @@ const findingOf = (
     unit: unitOf(series),
     expected: { low, high },
     summary,
-    labels: { ...findingLabels(series), baseline_level: level },
-    evidence: [metricEvidence(series, { startedUnixMs, toUnixMs, summary: config.title })],
+    labels: {
+      ...findingLabels(series),
+      baseline_level: level,
+      baseline_coverage_hours: String(coverageHours(visitsOf(state, slot), at.hour[slot] as number)),
+    },
+    evidence: [metricEvidence(series, { startedUnixMs, toUnixMs, summary: titleFor(config.title, series) })],
   };
 };
 
@@ -219,6 +307,10 @@ const judge = (
   const startUnixMs = (at.judged[slot] as number) * MINUTE_MS;
   const endUnixMs = startUnixMs + MINUTE_MS;
   if (at.band[slot] === 0) return [];
+  if (!Number.isNaN(at.shiftHour[slot]) && hasReturned(state, slot, startUnixMs, config)) {
+    returnToLevel(state, slot, config);
+    return endEpisode(state, slot, series, "is back at the level that it had before");
+  }
   const isOut = isOutside(at.mean[slot] as number, at.low[slot] as number, at.high[slot] as number, config);
   const [since, other] = isOut ? (["pending", "clear"] as const) : (["clear", "pending"] as const);
   at[other][slot] = Number.NaN;
@@ -234,8 +326,8 @@ const judge = (
     return endEpisode(state, slot, series, "is back in its band");
   }
   if (endUnixMs - (at.started[slot] as number) >= config.shift_after_s * 1000) {
-    startAnew(state, slot);
-    return endEpisode(state, slot, series, "has a new level, from which the baseline starts anew");
+    adoptLevel(state, slot, config);
+    return endEpisode(state, slot, series, "has a new level, which is the normal one from now on");
   }
   const isFresh = endUnixMs >= nowUnixMs - FRESH_MS;
   if (!isFresh || !isDue(state.episodes, slot, { severity: config.severity, nowUnixMs })) return [];
@@ -257,8 +349,7 @@ const closeMinute = (
     openHour(state, slot, hour, config);
   }
   if (!(minute - (at.judged[slot] as number) <= GAP_MINUTES_MAX)) {
-    at.pending[slot] = Number.NaN;
-    at.clear[slot] = Number.NaN;
+    for (const name of ["pending", "clear", "back"] as const) at[name][slot] = Number.NaN;
   }
   const mean = (at.sum[slot] as number) / (at.count[slot] as number);
   at.mean[slot] = mean;
@@ -269,26 +360,61 @@ const closeMinute = (
   return judge(state, slot, window, config);
 };
 
+/** Takes up what the store remembers; what the stream itself has taught stays. */
+const recall = (state: BaselineState, slot: number, history: History | null, config: BaselineConfig): void => {
+  growColumns(state.columns, LAYOUT, slot + 1);
+  const { at } = state.columns;
+  at.recalled[slot] = 1;
+  if (history === null || !Number.isNaN(at.shiftHour[slot])) return;
+  const { hours, quantiles } = visitsOf(state, slot);
+  history.hours.forEach((hour, index) => {
+    const place = placeOf(hour);
+    if ((hours[place] as number) >= hour || hour >= (at.hour[slot] as number)) return;
+    hours[place] = hour;
+    quantiles.set(history.quantiles.subarray(index * VISIT_WIDTH, (index + 1) * VISIT_WIDTH), place * VISIT_WIDTH);
+  });
+  if (Number.isFinite(at.hour[slot])) openHour(state, slot, at.hour[slot] as number, config);
+};
+
+const lacking = ({ columns }: BaselineState, slots: number): readonly number[] => {
+  const found: number[] = [];
+  for (let slot = 0; slot < slots; slot++)
+    if (slot >= columns.slots || columns.at.recalled[slot] === 0) found.push(slot);
+  return found;
+};
+
+const readiness = ({ columns: { slots, at } }: BaselineState, nowUnixMs: number): Readiness => {
+  const counts = { ready: 0, warming_up: 0, stale: 0 };
+  for (let slot = 0; slot < slots; slot++) {
+    const isStale = !(nowUnixMs - (at.last[slot] as number) <= STALE_MS);
+    counts[at.band[slot] === 0 ? "warming_up" : isStale ? "stale" : "ready"]++;
+  }
+  return counts;
+};
+
 /**
  * A seasonal band for each series, robust against single bad hours, and findings when minute means leave it for long.
- * Every minute trains it: while a fault is short the quantiles do not mind, and when it stays it is the new normal.
+ * Every minute trains it: while a fault is short the quantiles do not mind, and when it stays it is the new normal, at once and with the
+ * week's shape as it was; when the old level comes back within a week (a holiday), it is known.
  */
 export const baseline: Detector<BaselineConfig, BaselineState, MetricWindow> = {
   name: "baseline",
-  version: 1,
+  version: 2,
   config: BaselineConfig,
   ...subjectState(LAYOUT),
+  readiness,
+  memory: { lacking, recall },
 
   step(state, window, config) {
-    growColumns(state.columns, LAYOUT, Math.min(window.series.length, config.series_max));
+    growColumns(state.columns, LAYOUT, window.series.length);
     const findings: Finding[] = [];
-    const { at, slots: slotCount } = state.columns;
+    const { at } = state.columns;
     const { slots, times, values, count, nowUnixMs } = window;
     for (let row = 0; row < count; row++) {
       const slot = slots[row] as number;
       const time = times[row] as number;
       let value = values[row] as number;
-      if (slot >= slotCount || !Number.isFinite(value)) continue;
+      if (!Number.isFinite(value)) continue;
       const elapsedMs = time - (at.last[slot] as number);
       if (!(elapsedMs > 0)) continue;
       at.last[slot] = time;

@@ -1,5 +1,15 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { bandFor, coverageHours, HOURS, summariseHour, VISIT_WIDTH, VISITS } from "./seasonal-band.ts";
+import {
+  bandFor,
+  coverageHours,
+  HOURS,
+  levelOffset,
+  settleShift,
+  summariseHour,
+  VISIT_WIDTH,
+  VISITS,
+} from "./seasonal-band.ts";
 
 const OPTIONS = { warmUpHours: 24, margin: 3, floor: { absolute: 0, relative: 0.05 } };
 
@@ -70,4 +80,67 @@ describe("a seasonal band", () => {
   test("does not trust visits of long ago", () => {
     expect(bandFor(visitsBefore(hour, 3 * HOURS, byDay), hour + 6 * HOURS, OPTIONS)).toBeNull();
   });
+});
+
+const OTHER = { ...OPTIONS, floor: { absolute: 0, relative: 0 } };
+
+describe("a shift of level", () => {
+  const hour = 500_000;
+  const byDay = (past: number): number => 50 + (past % 24) * 10;
+  const since = hour - 3;
+
+  test("is the median of how far the hours since are from what the weeks before say", () => {
+    const moved = (past: number): number => byDay(past) + (past > since ? 1000 : 0);
+    const visits = visitsBefore(hour, 3 * HOURS, moved);
+    expect(levelOffset(visits, { sinceHour: since, hour, median: byDay(hour) + 1000 }, OPTIONS)).toBe(1000);
+    const oneOdd = { sinceHour: since, hour, median: byDay(hour) - 77 };
+    expect(levelOffset(visits, oneOdd, OPTIONS)).toBe(1000);
+  });
+
+  test("is not known where the time before says nothing", () => {
+    const visits = visitsBefore(hour, 10, byDay);
+    expect(levelOffset(visits, { sinceHour: since, hour, median: 1 }, OPTIONS)).toBeNull();
+  });
+
+  test("moves the band by as much and keeps its width, and is the same once it is settled", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: -5000, max: 5000 }), fc.integer({ min: 0, max: 500 }), (offset, back) => {
+        const visits = visitsBefore(hour, 3 * HOURS, byDay);
+        const shift = { sinceHour: hour, offset };
+        const [plain, moved] = [bandFor(visits, hour + back, OTHER), bandFor(visits, hour + back, OTHER, shift)];
+        settleShift(visits, shift);
+        const settled = bandFor(visits, hour + back, OTHER);
+        expect(settled?.level).toBe(plain?.level);
+        for (const edge of ["low", "center", "high"] as const) {
+          expect(moved?.[edge]).toBeCloseTo((plain?.[edge] ?? Number.NaN) + offset, 6);
+          expect(settled?.[edge]).toBeCloseTo(moved?.[edge] ?? Number.NaN, 6);
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
+
+test("a band keeps its place among the values whatever their unit and zero are", () => {
+  const hour = 500_000;
+  const levels = fc.array(fc.integer({ min: -1000, max: 1000 }), { minLength: 24, maxLength: 24 });
+  fc.assert(
+    fc.property(
+      levels,
+      fc.integer({ min: -8, max: 8 }),
+      fc.integer({ min: -1000, max: 1000 }),
+      (byHour, power, zero) => {
+        const factor = 2 ** power;
+        const level = (past: number): number => byHour[past % 24] ?? 0;
+        const one = bandFor(visitsBefore(hour, 10 * 24, level), hour, OTHER);
+        const other = bandFor(
+          visitsBefore(hour, 10 * 24, (past) => level(past) * factor + zero, factor),
+          hour,
+          OTHER,
+        );
+        for (const edge of ["low", "center", "high"] as const)
+          expect(other?.[edge]).toBeCloseTo((one?.[edge] ?? Number.NaN) * factor + zero, 6);
+      },
+    ),
+  );
 });

@@ -1,17 +1,24 @@
 import { z } from "zod";
 import { AbsenceConfig } from "../absence/absence.ts";
 import { SilenceConfig } from "../absence/silence.ts";
+import { HostAnomalyConfig } from "../anomaly/host/host-anomaly.ts";
+import { SeriesAnomalyConfig } from "../anomaly/series-anomaly.ts";
 import { BaselineConfig } from "../baseline/baseline.ts";
 import { LogTemplatesConfig } from "../clusters/log-templates-config.ts";
 import { DEFAULT_RULES } from "../default-rules.ts";
+import { CapacityConfig } from "../forecast/capacity.ts";
 import { ThresholdConfig } from "../threshold/threshold.ts";
 
+/** One line for each detector; its object stands in watch.ts, or in hourly-rule.ts. */
 export const Rule = z.discriminatedUnion("detector", [
   ThresholdConfig,
   AbsenceConfig,
   SilenceConfig,
   BaselineConfig,
+  SeriesAnomalyConfig,
+  HostAnomalyConfig,
   LogTemplatesConfig,
+  CapacityConfig,
 ]);
 export type Rule = z.infer<typeof Rule>;
 
@@ -24,6 +31,8 @@ export const DetectorsConfig = z
     snapshot_interval_s: z.int().min(1).max(3600).default(30),
     /** Of one partition. At the cap new series are not watched, and a `data_health` finding says so. */
     series_max: z.int().min(1).max(10_000_000).default(200_000),
+    /** Of one partition and one metric, so that a metric whose labels explode does not take the place of all others. */
+    series_per_metric_max: z.int().min(1).max(10_000_000).default(50_000),
     /** Of one partition, likewise; a stream is one service's logs on one host. */
     streams_max: z.int().min(1).max(60_000).default(5000),
     hosts_max: z.int().min(1).max(1_000_000).default(20_000),

@@ -1,14 +1,15 @@
 import type { Batch, BatchOf, Finding } from "@homeostat/schemas";
 import { z } from "zod";
 import { growColumns, loadColumns, makeColumns, pickColumns, saveColumns } from "../columns.ts";
+import type { Readiness } from "../detector.ts";
 import { FRESH_MS } from "../episode.ts";
 import type { LogWindow, Stream } from "../window.ts";
 import { Cap } from "./cap.ts";
 import type { DetectorsConfig } from "./config.ts";
-import { FORGET_EVERY_MS, FORGET_OBSERVED_MS, FUTURE_MS, type Intake, noCounts, type Tick } from "./intake.ts";
+import { FORGET_OBSERVED_MS, FUTURE_MS, type Intake, isForgetDue, noCounts, type Tick } from "./intake.ts";
 import { loadWatches, SavedWatches, saveWatches } from "./saved-watches.ts";
 import type { Snapshot } from "./snapshot.ts";
-import type { Watch } from "./watch.ts";
+import { readinessOf, type Watch } from "./watch.ts";
 
 const TWO_POW_32 = 4_294_967_296;
 const NS_PER_MS = 1_000_000;
@@ -45,6 +46,10 @@ export class LogIntake implements Intake {
     return this.#streams.length;
   }
 
+  get watched(): number {
+    return this.#watches.length === 0 ? 0 : this.#streams.length;
+  }
+
   get refused(): number {
     return this.#cap.refused;
   }
@@ -66,7 +71,7 @@ export class LogIntake implements Intake {
     };
     const findings = this.#watches.flatMap((watch) => watch.step(window));
     findings.push(...this.#cap.tick(nowUnixMs));
-    if (nowUnixMs - observingSinceUnixMs >= FORGET_OBSERVED_MS && nowUnixMs - this.#forgotAt >= FORGET_EVERY_MS)
+    if (nowUnixMs - observingSinceUnixMs >= FORGET_OBSERVED_MS && isForgetDue(nowUnixMs, this.#forgotAt))
       findings.push(...this.#forget(nowUnixMs));
     return findings;
   }
@@ -150,6 +155,19 @@ export class LogIntake implements Intake {
   #rename(streams: readonly Stream[]): void {
     this.#streams = [...streams];
     this.#slotOf = new Map(streams.map(({ host, service }, slot) => [streamKey(host, service), slot]));
+  }
+
+  readiness(nowUnixMs: number): ReadonlyMap<string, Readiness> {
+    return readinessOf(this.#watches, nowUnixMs);
+  }
+
+  /** Streams have no history in the store. */
+  lacking(): ReadonlyMap<string, readonly never[]> {
+    return new Map();
+  }
+
+  recall(): void {
+    return;
   }
 
   save(): Snapshot {

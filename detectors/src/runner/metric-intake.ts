@@ -1,21 +1,25 @@
 import type { Batch, BatchOf, Finding } from "@homeostat/schemas";
 import { z } from "zod";
 import { type Columns, growColumns, loadColumns, makeColumns, pickColumns, saveColumns } from "../columns.ts";
+import type { History, Readiness } from "../detector.ts";
 import { FRESH_MS } from "../episode.ts";
 import type { Series } from "../series.ts";
 import type { Hosts, MetricWindow } from "../window.ts";
-import { Cap } from "./cap.ts";
+import { Cap, orphansOfCap } from "./cap.ts";
 import type { DetectorsConfig } from "./config.ts";
 import { FingerprintIndex } from "./fingerprint-index.ts";
-import { FORGET_EVERY_MS, FORGET_OBSERVED_MS, FUTURE_MS, type Intake, noCounts, type Tick } from "./intake.ts";
+import { FORGET_OBSERVED_MS, FUTURE_MS, type Intake, isForgetDue, noCounts, type Tick } from "./intake.ts";
 import { loadWatches, SavedWatches, saveWatches } from "./saved-watches.ts";
 import type { Snapshot } from "./snapshot.ts";
-import type { Watch } from "./watch.ts";
+import { readinessOf, type Watch } from "./watch.ts";
 
 /** A host that says nothing for longer than this, by its own clock, has paused. */
 const HOST_PAUSE_MS = 10_000;
 
 const TWO_POW_32 = 4_294_967_296;
+
+/** Under this and its name a rule's cap is saved. */
+const RULE_CAP = "rule ";
 
 const SERIES_LAYOUT = { arrived: { fill: 0 } } as const;
 const HOST_LAYOUT = {
@@ -38,15 +42,18 @@ const SavedSeries = z.strictObject({
 const SavedIntake = z.strictObject({
   series: z.array(SavedSeries),
   hosts: z.array(z.string()),
-  series_cap: z.unknown(),
-  host_cap: z.unknown(),
+  caps: z.record(z.string(), z.unknown()),
   watches: SavedWatches,
 });
 
 /** One rule and the samples that are gathered for it out of a batch. */
 interface Share {
   readonly watch: Watch<MetricWindow>;
+  readonly cap: Cap;
   series: Series[];
+  /** Series that the rule matches and that its cap keeps out, and the host of the last of them. */
+  beyond: number;
+  beyondHost: string;
   count: number;
   slots: Uint32Array;
   times: Float64Array;
@@ -55,7 +62,10 @@ interface Share {
 
 const shareOf = (watch: Watch<MetricWindow>): Share => ({
   watch,
+  cap: new Cap({ rule: "series-cap", subject: watch.rule, what: `series of rule ${watch.rule}`, max: watch.seriesMax }),
   series: [],
+  beyond: 0,
+  beyondHost: "",
   count: 0,
   slots: new Uint32Array(0),
   times: new Float64Array(0),
@@ -87,8 +97,10 @@ export class MetricIntake implements Intake {
   readonly #config: DetectorsConfig;
   readonly #shares: readonly Share[];
   readonly #seriesCap: Cap;
+  readonly #metricCap: Cap;
   readonly #hostCap: Cap;
   #series: Series[] = [];
+  #countOf = new Map<string, number>();
   #seriesColumns = makeColumns(SERIES_LAYOUT);
   #index = new FingerprintIndex();
   /** By series: pairs of a share's place and the slot in it. */
@@ -102,6 +114,12 @@ export class MetricIntake implements Intake {
     this.#config = config;
     this.#shares = watches.map(shareOf);
     this.#seriesCap = new Cap({ rule: "series-cap", what: "series", max: config.series_max });
+    this.#metricCap = new Cap({
+      rule: "series-cap",
+      subject: "one metric",
+      what: "series of one metric",
+      max: config.series_per_metric_max,
+    });
     this.#hostCap = new Cap({ rule: "host-cap", what: "hosts", max: config.hosts_max });
   }
 
@@ -109,8 +127,24 @@ export class MetricIntake implements Intake {
     return this.#series.length;
   }
 
+  get watched(): number {
+    if (this.#shares.some(({ watch }) => watch.matchesSeries === null)) return this.#hostNames.length;
+    return this.#sharesOf.filter(({ length }) => length > 0).length;
+  }
+
   get refused(): number {
-    return this.#seriesCap.refused + this.#hostCap.refused;
+    return Object.values(this.#caps()).reduce((sum, cap) => sum + cap.refused, 0);
+  }
+
+  /** By the name under which each is saved. */
+  #caps(): Readonly<Record<string, Cap>> {
+    const ofRules = this.#shares.map(({ watch, cap }) => [`${RULE_CAP}${watch.rule}`, cap] as const);
+    return {
+      series: this.#seriesCap,
+      metric: this.#metricCap,
+      host: this.#hostCap,
+      ...Object.fromEntries(ofRules),
+    };
   }
 
   take(
@@ -124,8 +158,9 @@ export class MetricIntake implements Intake {
 
   tick({ nowUnixMs, observingSinceUnixMs }: Tick): readonly Finding[] {
     const findings = this.#runShares({ nowUnixMs, observingSinceUnixMs, isTick: true });
-    findings.push(...this.#seriesCap.tick(nowUnixMs), ...this.#hostCap.tick(nowUnixMs));
-    if (nowUnixMs - observingSinceUnixMs >= FORGET_OBSERVED_MS && nowUnixMs - this.#forgotAt >= FORGET_EVERY_MS)
+    for (const cap of Object.values(this.#caps())) findings.push(...cap.tick(nowUnixMs));
+    for (const { cap, beyond, beyondHost } of this.#shares) if (beyond > 0) cap.hold(beyond, beyondHost, nowUnixMs);
+    if (nowUnixMs - observingSinceUnixMs >= FORGET_OBSERVED_MS && isForgetDue(nowUnixMs, this.#forgotAt))
       findings.push(...this.#forget(nowUnixMs));
     return findings;
   }
@@ -137,32 +172,48 @@ export class MetricIntake implements Intake {
       const high = fingerprints[row * 2 + 1] as number;
       if (this.#index.get(low, high) >= 0) continue;
       const host = batch.column("host_name").at(row) || key || "unknown";
-      if (this.#series.length >= this.#config.series_max) {
-        this.#seriesCap.refuse(host, nowUnixMs);
+      const metric = batch.column("metric_name").at(row);
+      const full = this.#fullFor(metric);
+      if (full !== null) {
+        full.refuse(host, nowUnixMs, metric);
         continue;
       }
       const series: Series = {
         fingerprint: hex(low, high),
-        metric: batch.column("metric_name").at(row),
+        metric,
         unit: batch.column("unit").at(row),
         isCounter: batch.column("kind").at(row) === "counter",
         host,
         service: batch.column("service_name").at(row),
         labels: batch.column("attributes").at(row),
       };
-      this.#add(series, low, high);
+      this.#add(series, { low, high, nowUnixMs });
       this.#seriesColumns.at.arrived[this.#series.length - 1] = nowUnixMs;
     }
   }
 
-  #add(series: Series, low: number, high: number): void {
+  /** The cap that a further series of this metric would break. */
+  #fullFor(metric: string): Cap | null {
+    if (this.#series.length >= this.#config.series_max) return this.#seriesCap;
+    return (this.#countOf.get(metric) ?? 0) >= this.#config.series_per_metric_max ? this.#metricCap : null;
+  }
+
+  /** A rule takes the first that it matches, up to its own cap: so the slots of those that it has never change. */
+  #add(series: Series, { low, high, nowUnixMs }: { low: number; high: number; nowUnixMs: number | null }): void {
     const number = this.#series.length;
     this.#index.add(low, high, number);
     this.#series.push(series);
+    this.#countOf.set(series.metric, (this.#countOf.get(series.metric) ?? 0) + 1);
     growColumns(this.#seriesColumns, SERIES_LAYOUT, number + 1);
     const shares: number[] = [];
     this.#shares.forEach((share, place) => {
       if (share.watch.matchesSeries?.(series) !== true) return;
+      if (share.series.length >= share.watch.seriesMax) {
+        share.beyond++;
+        share.beyondHost = series.host;
+        if (nowUnixMs !== null) share.cap.refuse(series.host, nowUnixMs, series.metric);
+        return;
+      }
       shares.push(place, share.series.length);
       share.series.push(series);
     });
@@ -283,10 +334,12 @@ export class MetricIntake implements Intake {
     this.#series = [];
     this.#sharesOf = [];
     this.#index = new FingerprintIndex();
-    for (const share of this.#shares) share.series = [];
+    this.#countOf = new Map();
+    for (const share of this.#shares) Object.assign(share, { series: [], beyond: 0 });
     for (const one of series) {
       const low = Number.parseInt(one.fingerprint.slice(8), 16);
-      this.#add(one, low, Number.parseInt(one.fingerprint.slice(0, 8), 16));
+      const high = Number.parseInt(one.fingerprint.slice(0, 8), 16);
+      this.#add(one, { low, high, nowUnixMs: null });
     }
   }
 
@@ -302,13 +355,39 @@ export class MetricIntake implements Intake {
       .flatMap(({ watch }) => watch.forget(kept, nowUnixMs));
   }
 
+  readiness(nowUnixMs: number): ReadonlyMap<string, Readiness> {
+    return readinessOf(
+      this.#shares.map(({ watch }) => watch),
+      nowUnixMs,
+    );
+  }
+
+  lacking(): ReadonlyMap<string, readonly Series[]> {
+    return new Map(
+      this.#shares.flatMap(({ watch, series }) => {
+        const slots = watch.lacking(series.length);
+        return slots.length === 0 ? [] : [[watch.rule, slots.map((slot) => series[slot] as Series)] as const];
+      }),
+    );
+  }
+
+  recall(rule: string, asked: readonly Series[], histories: ReadonlyMap<string, History>): void {
+    const isAsked = new Set(asked.map(({ fingerprint }) => fingerprint));
+    for (const { watch, series } of this.#shares) {
+      if (watch.rule !== rule) continue;
+      for (const slot of watch.lacking(series.length)) {
+        const { fingerprint } = series[slot] as Series;
+        if (isAsked.has(fingerprint)) watch.recall(slot, histories.get(fingerprint) ?? null);
+      }
+    }
+  }
+
   save(): Snapshot {
     const watches = saveWatches(this.#shares.map(({ watch }) => watch));
     const json: z.input<typeof SavedIntake> = {
       series: this.#series,
       hosts: this.#hostNames,
-      series_cap: this.#seriesCap.save(),
-      host_cap: this.#hostCap.save(),
+      caps: Object.fromEntries(Object.entries(this.#caps()).map(([name, cap]) => [name, cap.save()])),
       watches: watches.json,
     };
     const series = saveColumns(this.#seriesColumns, SERIES_LAYOUT);
@@ -332,12 +411,13 @@ export class MetricIntake implements Intake {
     this.#hostColumns = loadColumns(Object.fromEntries(hosts), HOST_LAYOUT);
     this.#hostNames = saved.hosts;
     this.#hostSlots = new Map(saved.hosts.map((name, slot) => [name, slot]));
-    this.#seriesCap.load(saved.series_cap);
-    this.#hostCap.load(saved.host_cap);
-    return loadWatches(
-      this.#shares.map(({ watch }) => watch),
-      saved.watches,
-      columns,
-    );
+    const caps = this.#caps();
+    const orphans = Object.entries(saved.caps).flatMap(([name, cap]) => {
+      if (!(name in caps)) return orphansOfCap(cap, name.slice(RULE_CAP.length));
+      caps[name]?.load(cap);
+      return [];
+    });
+    const watches = this.#shares.map(({ watch }) => watch);
+    return [...orphans, ...loadWatches(watches, saved.watches, columns)];
   }
 }

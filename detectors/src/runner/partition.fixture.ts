@@ -11,9 +11,10 @@ import {
 } from "@homeostat/schemas";
 import { T0 } from "../play.fixture.ts";
 import { DetectorsConfig, rulesOf } from "./config.ts";
+import type { Intake } from "./intake.ts";
 import { LogIntake } from "./log-intake.ts";
 import { MetricIntake } from "./metric-intake.ts";
-import { Partition } from "./partition.ts";
+import { Partition, type Snapshots, savedPartition } from "./partition.ts";
 import { logWatches, metricWatches } from "./watch.ts";
 
 const nothing = () => undefined;
@@ -57,6 +58,7 @@ export class World {
   nowUnixMs = T0;
   config = DetectorsConfig.parse({});
   publishFailures = 0;
+  saves = 0;
   topic = "telemetry.metrics";
   #sequence = 0;
 
@@ -101,12 +103,22 @@ export class World {
     this.message(batch.finish({ producer: "h1/a", sequence: this.#sequence++ }));
   }
 
-  async open(): Promise<Partition> {
+  /** What the rules of `config` make of the topic. */
+  intake(): Intake {
     const rules = rulesOf(this.config);
-    const isLogs = this.topic === "telemetry.logs";
-    const intake = isLogs
+    return this.topic === "telemetry.logs"
       ? new LogIntake(logWatches(rules), this.config)
       : new MetricIntake(metricWatches(rules), this.config);
+  }
+
+  async open(): Promise<Partition> {
+    const snapshots: Snapshots = {
+      load: async (_, key) => this.snapshots.get(key) ?? null,
+      save: async (_, key, __, bytes) => {
+        this.saves++;
+        this.snapshots.set(key, bytes);
+      },
+    };
     const assigned: AssignedPartition = {
       topic: this.topic,
       partition: 0,
@@ -116,17 +128,14 @@ export class World {
       signal: new AbortController().signal,
       commit: async (offset) => void this.commits.push(offset),
     };
-    const partition = new Partition(assigned, intake, {
+    const bytes = await savedPartition(assigned, snapshots);
+    const partition = new Partition(assigned, this.intake(), {
       bus: { publish: (messages) => this.#publish(messages) },
-      snapshots: {
-        load: async (_, key) => this.snapshots.get(key) ?? null,
-        save: async (_, key, __, bytes) => void this.snapshots.set(key, bytes),
-      },
+      snapshots,
       now: () => this.nowUnixMs,
       log: silent,
-      snapshotIntervalMs: this.config.snapshot_interval_s * 1000,
+      snapshotIntervalMs: () => this.config.snapshot_interval_s * 1000,
     });
-    const bytes = await partition.saved();
     if (bytes !== null) partition.restore(bytes);
     return partition;
   }

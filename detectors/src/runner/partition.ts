@@ -9,6 +9,8 @@ import {
   type PartitionHandler,
 } from "@homeostat/schemas";
 import { z } from "zod";
+import type { History, Readiness } from "../detector.ts";
+import type { Series } from "../series.ts";
 import type { Intake } from "./intake.ts";
 import { decodeSnapshot, encodeSnapshot, SNAPSHOT_VERSION } from "./snapshot.ts";
 
@@ -22,7 +24,8 @@ export interface PartitionPorts {
   readonly snapshots: Snapshots;
   readonly now: () => number;
   readonly log: Log;
-  readonly snapshotIntervalMs: number;
+  /** Asked each time: a reload may change it. */
+  readonly snapshotIntervalMs: () => number;
 }
 
 export interface PartitionStatus {
@@ -41,6 +44,8 @@ export interface PartitionStatus {
   readonly late_rows: number;
   readonly subjects: number;
   readonly refused_subjects: number;
+  /** By rule: how many subjects are known well enough to be judged. */
+  readonly readiness: Readonly<Record<string, Readiness>>;
   readonly findings_published: number;
   /** Findings that the bus has not taken yet. */
   readonly findings_waiting: number;
@@ -60,6 +65,13 @@ const LAG_MESSAGES_MAX = 100;
 /** Ticks further apart: the observer itself stood still, and what it did not hear proves nothing. */
 const TICK_GAP_MS = 5000;
 
+/** What snapshots may write on average: a large state is saved less often than a small one. */
+const SNAPSHOT_BYTES_PER_S = 4096;
+/** But so often at least, so that a crash does not replay more; a configured interval that is longer stands. */
+const SNAPSHOT_STRETCH_MS_MAX = 600_000;
+/** A state that nothing has changed is written so often all the same: what the store has of it expires. */
+const SNAPSHOT_UNCHANGED_MS = 3_600_000;
+
 /** Other work of the process gets its turn after so many rows. */
 const ROWS_PER_TURN = 20_000;
 
@@ -73,6 +85,13 @@ const Saved = z.strictObject({
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 const yieldTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+type Place = Pick<AssignedPartition, "topic" | "partition">;
+const keyOf = ({ topic, partition }: Place): string => `${topic}/${partition}`;
+
+/** What was saved for a partition; null when nothing was. A store that cannot be reached is the caller's to try again. */
+export const savedPartition = (place: Place, snapshots: Snapshots): Promise<Uint8Array | null> =>
+  snapshots.load(SNAPSHOT_NAME, keyOf(place));
+
 /**
  * One partition of telemetry: its rules' state, the offset that belongs to that state, and the findings that the bus has yet to take.
  * State and offset are saved in one piece; the committed offset only tells others how far this is. So a crash replays messages into the very
@@ -80,7 +99,7 @@ const yieldTurn = (): Promise<void> => new Promise((resolve) => setImmediate(res
  */
 export class Partition implements PartitionHandler {
   readonly #assigned: AssignedPartition;
-  readonly #intake: Intake;
+  #intake: Intake;
   readonly #ports: PartitionPorts;
   readonly #producers = new Map<string, number>();
   #outbox: Finding[] = [];
@@ -92,7 +111,10 @@ export class Partition implements PartitionHandler {
   #observingSince = Number.POSITIVE_INFINITY;
   #snapshotAt: number | null = null;
   #committed: number | null = null;
-  #snapshotDueAt: number;
+  #triedAt: number;
+  #intervalMs: number;
+  /** Whether something has happened that the last snapshot does not know of. */
+  #isChanged = false;
   #batches = 0;
   #malformed = 0;
   #repeated = 0;
@@ -106,24 +128,25 @@ export class Partition implements PartitionHandler {
     this.#nextOffset = assigned.earliestOffset;
     this.#endOffset = assigned.endOffset;
     this.#committed = assigned.committed?.offset ?? null;
-    this.#snapshotDueAt = ports.now() + ports.snapshotIntervalMs;
+    this.#triedAt = ports.now();
+    this.#intervalMs = ports.snapshotIntervalMs();
   }
 
   get startOffset(): number {
     return this.#nextOffset;
   }
 
+  get topic(): string {
+    return this.#assigned.topic;
+  }
+
+  /** `topic/number`. */
+  get name(): string {
+    return keyOf(this.#assigned);
+  }
+
   get #place(): { readonly topic: string; readonly partition: number } {
     return { topic: this.#assigned.topic, partition: this.#assigned.partition };
-  }
-
-  get #key(): string {
-    return `${this.#assigned.topic}/${this.#assigned.partition}`;
-  }
-
-  /** What was saved for this partition; null when nothing was. A store that cannot be reached is the caller's to try again. */
-  saved(): Promise<Uint8Array | null> {
-    return this.#ports.snapshots.load(SNAPSHOT_NAME, this.#key);
   }
 
   /** Takes up what was saved. Without it the whole partition is read again: it teaches, and what is old announces nothing. @throws on damaged bytes. */
@@ -147,13 +170,14 @@ export class Partition implements PartitionHandler {
         if (message.offset < this.#nextOffset) continue;
         rows += this.#take(message);
         this.#nextOffset = message.offset + 1;
+        this.#isChanged = true;
         if (rows < ROWS_PER_TURN) continue;
         rows = 0;
         await yieldTurn();
       }
       this.#endOffset = endOffset;
       await this.#publish();
-      if (this.#ports.now() >= this.#snapshotDueAt) await this.#save();
+      if (this.#isSnapshotDue()) await this.#save();
     });
   }
 
@@ -171,11 +195,32 @@ export class Partition implements PartitionHandler {
     }
   }
 
+  /** Other rules from now on. What both know goes on as it was; what fires for a rule that is gone, or is another now, is taken back. */
+  rearm(intake: Intake): Promise<void> {
+    return this.#exclusive(async () => {
+      this.#outbox.push(...intake.load(this.#intake.save()));
+      Object.assign(intake.counts, this.#intake.counts);
+      this.#intake = intake;
+      await this.#save();
+      await this.#publishLater();
+    });
+  }
+
+  /** By rule: the series that it would learn about from what the store remembers. */
+  lacking(): ReadonlyMap<string, readonly Series[]> {
+    return this.#intake.lacking();
+  }
+
+  recall(rule: string, asked: readonly Series[], histories: ReadonlyMap<string, History>): Promise<void> {
+    return this.#exclusive(async () => {
+      this.#intake.recall(rule, asked, histories);
+      this.#isChanged = true;
+    });
+  }
+
   close(): Promise<void> {
     return this.#exclusive(async () => {
-      await this.#publish().catch((error: unknown) => {
-        this.#lastError = messageOf(error);
-      });
+      await this.#publishLater();
       await this.#save();
     });
   }
@@ -197,6 +242,7 @@ export class Partition implements PartitionHandler {
       late_rows: counts.late,
       subjects: this.#intake.subjects,
       refused_subjects: this.#intake.refused,
+      readiness: Object.fromEntries(this.#intake.readiness(this.#ports.now())),
       findings_published: this.#published,
       findings_waiting: this.#outbox.length,
       snapshot_at_unix_ms: this.#snapshotAt,
@@ -255,8 +301,27 @@ export class Partition implements PartitionHandler {
     const findings = this.#intake.tick({ nowUnixMs, observingSinceUnixMs: this.#observingSince });
     this.#outbox.push(...findings);
     const isNews = findings.some((finding) => finding.state !== "firing" || finding.detected_at_unix_ms === nowUnixMs);
-    if (isNews || this.#ports.now() >= this.#snapshotDueAt) await this.#save();
+    if (findings.length > 0) this.#isChanged = true;
+    if (isNews || this.#isSnapshotDue()) await this.#save();
     await this.#publish();
+  }
+
+  /** A clock that was set back makes it due at once. */
+  #isSnapshotDue(): boolean {
+    const now = this.#ports.now();
+    const sinceTried = now - this.#triedAt;
+    if (sinceTried >= 0 && sinceTried < this.#intervalMs) return false;
+    const sinceSaved = now - (this.#snapshotAt ?? Number.NEGATIVE_INFINITY);
+    return this.#isChanged || sinceSaved < 0 || sinceSaved >= SNAPSHOT_UNCHANGED_MS;
+  }
+
+  /** What the bus does not take now waits for the next tick. */
+  async #publishLater(): Promise<void> {
+    try {
+      await this.#publish();
+    } catch (error) {
+      this.#lastError = messageOf(error);
+    }
   }
 
   async #publish(): Promise<void> {
@@ -271,13 +336,14 @@ export class Partition implements PartitionHandler {
     );
     this.#outbox = this.#outbox.slice(findings.length);
     this.#published += findings.length;
+    this.#isChanged = true;
     this.#lastError = "";
   }
 
   /** A snapshot that cannot be written is tried again at the next interval: until then a crash replays more. */
   async #save(): Promise<void> {
     const { now, snapshots, snapshotIntervalMs, log } = this.#ports;
-    this.#snapshotDueAt = now() + snapshotIntervalMs;
+    this.#triedAt = now();
     const intake = this.#intake.save();
     const json: z.input<typeof Saved> = {
       next_offset: this.#nextOffset,
@@ -287,9 +353,12 @@ export class Partition implements PartitionHandler {
     };
     const offset = this.#nextOffset;
     const bytes = encodeSnapshot({ json, columns: intake.columns });
+    const stretchMs = Math.min((bytes.length / SNAPSHOT_BYTES_PER_S) * 1000, SNAPSHOT_STRETCH_MS_MAX);
+    this.#intervalMs = Math.max(snapshotIntervalMs(), stretchMs);
     try {
-      await snapshots.save(SNAPSHOT_NAME, this.#key, SNAPSHOT_VERSION, bytes);
+      await snapshots.save(SNAPSHOT_NAME, keyOf(this.#assigned), SNAPSHOT_VERSION, bytes);
       this.#snapshotAt = now();
+      this.#isChanged = false;
       this.#lastError = "";
     } catch (error) {
       this.#lastError = messageOf(error);

@@ -2,7 +2,7 @@ import { constants, crc32, zstdCompressSync, zstdDecompressSync } from "node:zli
 import { z } from "zod";
 
 /** Raised when the form below, or what partitions put into it, changes. Older ones are not read: the state starts anew from the bus. */
-export const SNAPSHOT_VERSION = 1;
+export const SNAPSHOT_VERSION = 2;
 
 /** JSON and typed arrays in one piece. */
 export interface Snapshot {

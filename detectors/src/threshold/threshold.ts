@@ -116,7 +116,11 @@ const findingOf = (
     summary,
     labels: findingLabels(series),
     evidence: [
-      metricEvidence(series, { startedUnixMs, toUnixMs: state.columns.at.last[slot] as number, summary: config.title }),
+      metricEvidence(series, {
+        startedUnixMs,
+        toUnixMs: state.columns.at.last[slot] as number,
+        summary: titleFor(config.title, series),
+      }),
     ],
   };
 };
