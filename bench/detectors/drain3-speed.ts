@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 const VERSION = "0.9.11";
 const INSTALL_MS_MAX = 180_000;
@@ -33,9 +34,9 @@ for line in lines:
 print(len(lines) / (time.process_time() - start))
 `;
 
-/** An environment of its own, kept in the folder for temporary files: installed once, from PyPI. */
+/** An environment of its own beside the packages of npm: installed once, from PyPI. */
 const python = (): string => {
-  const dir = join(tmpdir(), `homeostat-drain3-${VERSION}`);
+  const dir = fileURLToPath(new URL(`../../node_modules/.cache/drain3-${VERSION}`, import.meta.url));
   const interpreter = join(dir, "bin", "python");
   const done = join(dir, "installed");
   if (existsSync(done)) return interpreter;
