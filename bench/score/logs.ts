@@ -2,26 +2,11 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TemplateMiner, templateText } from "@homeostat/detectors";
 import type { Area } from "./area.ts";
+import { csvRows } from "./csv.ts";
 import { writePlot } from "./plot.ts";
 
 const SUFFIX = ".content.csv";
 const WINDOW_LINES = 100;
-
-/** RFC 4180: fields between commas, in quotes where they hold one. */
-const csvRows = (text: string): string[][] => {
-  const rows: string[][] = [];
-  let row: string[] = [];
-  const field = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/y;
-  while (field.lastIndex < text.length) {
-    const match = field.exec(text);
-    if (match === null) throw new Error(`no field of a CSV file at ${row.length + 1} of row ${rows.length + 1}`);
-    row.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? "");
-    if (match[3] === ",") continue;
-    rows.push(row);
-    row = [];
-  }
-  return rows;
-};
 
 const quoted = (text: string): string => `"${text.replaceAll('"', '""')}"`;
 

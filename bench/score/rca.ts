@@ -12,6 +12,7 @@ import {
 } from "@homeostat/detectors";
 import { z } from "zod";
 import type { Area } from "./area.ts";
+import { csvRows } from "./csv.ts";
 import { type Panel, writePlot } from "./plot.ts";
 
 const Edges = z.array(z.tuple([z.string(), z.string()]));
@@ -42,22 +43,6 @@ const PLOTTED_SERVICES = 3;
 const TITLE_MAX = 150;
 /** Of the normal time, the last so many values: the window is short beside it. */
 const PLOTTED_NORMAL_VALUES = 40;
-
-/** RFC 4180: fields between commas, in quotes where they hold one. */
-const csvRows = (text: string): string[][] => {
-  const rows: string[][] = [];
-  let row: string[] = [];
-  const field = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/y;
-  while (field.lastIndex < text.length) {
-    const match = field.exec(text);
-    if (match === null) throw new Error(`no field of a CSV file at ${row.length + 1} of row ${rows.length + 1}`);
-    row.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? "");
-    if (match[3] === ",") continue;
-    rows.push(row);
-    row = [];
-  }
-  return rows;
-};
 
 const bodyOf = (file: string): string[][] => csvRows(gunzipSync(readFileSync(file)).toString("utf8")).slice(1);
 

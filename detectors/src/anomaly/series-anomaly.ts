@@ -2,7 +2,7 @@ import { Finding, Severity } from "@homeostat/schemas";
 import { z } from "zod";
 import { growColumns } from "../columns.ts";
 import type { Detector } from "../detector.ts";
-import { announce, clip, FRESH_MS, findingId, isDue, NO_DATA_MS, resolve, tellNoData } from "../episode.ts";
+import { announce, clip, FRESH_MS, findingId, isDue, resolve } from "../episode.ts";
 import {
   entityOf,
   findingLabels,
@@ -13,6 +13,7 @@ import {
   unitOf,
   valueText,
 } from "../series.ts";
+import { gatherSteps, STEP_LAYOUT, stepMean, tellUnheard } from "../step-means.ts";
 import { type SubjectState, subjectState } from "../subject-state.ts";
 import type { MetricWindow } from "../window.ts";
 import { stepSeriesAnomaly } from "./ensemble.ts";
@@ -55,15 +56,10 @@ export type SeriesAnomalyConfig = z.infer<typeof SeriesAnomalyConfig>;
 const HOUR_MS = 3_600_000;
 
 const LAYOUT = {
-  /** The first sample, the last one, and when that arrived. */
+  ...STEP_LAYOUT,
+  /** When the first step began. */
   first: { fill: Number.NaN },
-  last: { fill: Number.NEGATIVE_INFINITY },
-  arrived: { fill: 0 },
-  counted: { fill: Number.NaN },
-  /** The step since 1970 that is being gathered. */
-  step: { fill: Number.NaN },
-  sum: { fill: 0 },
-  count: { fill: 0 },
+  /** When what fires began. */
   started: { fill: Number.NaN },
 } as const;
 
@@ -177,15 +173,9 @@ const closeStep = (
   const { at } = state.columns;
   const stepMs = config.step_s * 1000;
   const startUnixMs = (at.step[slot] as number) * stepMs;
-  const mean = (at.sum[slot] as number) / (at.count[slot] as number);
+  if (Number.isNaN(at.first[slot])) at.first[slot] = startUnixMs;
+  const mean = stepMean(at, slot);
   return judge(state, { slot, mean, startUnixMs, endUnixMs: startUnixMs + stepMs }, window, config);
-};
-
-/** A counter's rate since its last sample; NaN at the first, and after a reset. */
-const rateOf = (counted: Float64Array, slot: number, value: number, elapsedMs: number): number => {
-  const before = counted[slot] as number;
-  counted[slot] = value;
-  return value >= before ? ((value - before) * 1000) / elapsedMs : Number.NaN;
 };
 
 /** Each series by itself: moments that are rare by its own past, in whatever way, told once with a reason. */
@@ -200,39 +190,12 @@ export const seriesAnomaly: Detector<SeriesAnomalyConfig, SeriesAnomalyState, Me
     growColumns(state.columns, LAYOUT, Math.min(window.series.length, config.series_max));
     growSeriesAnomaly(state.anomalies, state.columns.slots);
     const findings: Finding[] = [];
-    const { at, slots: slotCount } = state.columns;
-    const { slots, times, values, count, nowUnixMs } = window;
+    const { at, slots: slotsMax } = state.columns;
     const stepMs = config.step_s * 1000;
-    for (let row = 0; row < count; row++) {
-      const slot = slots[row] as number;
-      const time = times[row] as number;
-      let value = values[row] as number;
-      if (slot >= slotCount || !Number.isFinite(value)) continue;
-      const elapsedMs = time - (at.last[slot] as number);
-      if (!(elapsedMs > 0)) continue;
-      at.last[slot] = time;
-      at.arrived[slot] = nowUnixMs;
-      if (Number.isNaN(at.first[slot])) at.first[slot] = time;
-      if ((window.series[slot] as Series).isCounter) {
-        value = rateOf(at.counted, slot, value, elapsedMs);
-        if (Number.isNaN(value)) continue;
-      }
-      const step = Math.floor(time / stepMs);
-      if (step !== at.step[slot]) {
-        if ((at.count[slot] as number) > 0) findings.push(...closeStep(state, slot, window, config));
-        at.step[slot] = step;
-        at.sum[slot] = 0;
-        at.count[slot] = 0;
-      }
-      at.sum[slot] = (at.sum[slot] as number) + value;
-      at.count[slot] = (at.count[slot] as number) + 1;
-    }
-    if (window.isTick) {
-      for (const slot of state.episodes.keys()) {
-        const heardAt = Math.max(at.arrived[slot] as number, window.observingSinceUnixMs);
-        if (nowUnixMs - heardAt >= NO_DATA_MS + stepMs) findings.push(...tellNoData(state.episodes, slot, nowUnixMs));
-      }
-    }
+    gatherSteps(at, window, { stepMs, slotsMax }, (slot) => {
+      findings.push(...closeStep(state, slot, window, config));
+    });
+    if (window.isTick) findings.push(...tellUnheard({ at, episodes: state.episodes }, window, stepMs));
     return { state, findings };
   },
 

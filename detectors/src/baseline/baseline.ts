@@ -3,7 +3,7 @@ import { median } from "simple-statistics";
 import { z } from "zod";
 import { growColumns } from "../columns.ts";
 import type { Detector, History, Readiness } from "../detector.ts";
-import { announce, clip, FRESH_MS, findingId, isDue, NO_DATA_MS, resolve, tellNoData } from "../episode.ts";
+import { announce, clip, FRESH_MS, findingId, isDue, resolve } from "../episode.ts";
 import {
   entityOf,
   findingLabels,
@@ -14,6 +14,7 @@ import {
   unitOf,
   valueText,
 } from "../series.ts";
+import { gatherSteps, STEP_LAYOUT, stepMean, tellUnheard } from "../step-means.ts";
 import { type SubjectState, subjectState } from "../subject-state.ts";
 import type { MetricWindow } from "../window.ts";
 import {
@@ -78,13 +79,7 @@ const RETURN_HOURS = HOURS;
 const LEVELS: readonly (BandLevel | null)[] = [null, "global", "hour_of_day", "hour_of_week"];
 
 const LAYOUT = {
-  last: { fill: Number.NEGATIVE_INFINITY },
-  arrived: { fill: 0 },
-  counted: { fill: Number.NaN },
-  /** The minute since 1970 that is being gathered. */
-  minute: { fill: Number.NaN },
-  sum: { fill: 0 },
-  count: { fill: 0 },
+  ...STEP_LAYOUT,
   /** The last whole minute, and its mean. */
   judged: { fill: Number.NaN },
   mean: { fill: Number.NaN },
@@ -342,7 +337,7 @@ const closeMinute = (
   config: BaselineConfig,
 ): readonly Finding[] => {
   const { at } = state.columns;
-  const minute = at.minute[slot] as number;
+  const minute = at.step[slot] as number;
   const hour = Math.floor(minute / MINUTES);
   if (hour !== at.hour[slot]) {
     closeHour(state, slot);
@@ -351,7 +346,7 @@ const closeMinute = (
   if (!(minute - (at.judged[slot] as number) <= GAP_MINUTES_MAX)) {
     for (const name of ["pending", "clear", "back"] as const) at[name][slot] = Number.NaN;
   }
-  const mean = (at.sum[slot] as number) / (at.count[slot] as number);
+  const mean = stepMean(at, slot);
   at.mean[slot] = mean;
   at.judged[slot] = minute;
   const gathered = at.hourMinutes[slot] as number;
@@ -399,7 +394,7 @@ const readiness = ({ columns: { slots, at } }: BaselineState, nowUnixMs: number)
  */
 export const baseline: Detector<BaselineConfig, BaselineState, MetricWindow> = {
   name: "baseline",
-  version: 2,
+  version: 3,
   config: BaselineConfig,
   ...subjectState(LAYOUT),
   readiness,
@@ -408,40 +403,11 @@ export const baseline: Detector<BaselineConfig, BaselineState, MetricWindow> = {
   step(state, window, config) {
     growColumns(state.columns, LAYOUT, window.series.length);
     const findings: Finding[] = [];
-    const { at } = state.columns;
-    const { slots, times, values, count, nowUnixMs } = window;
-    for (let row = 0; row < count; row++) {
-      const slot = slots[row] as number;
-      const time = times[row] as number;
-      let value = values[row] as number;
-      if (!Number.isFinite(value)) continue;
-      const elapsedMs = time - (at.last[slot] as number);
-      if (!(elapsedMs > 0)) continue;
-      at.last[slot] = time;
-      at.arrived[slot] = nowUnixMs;
-      if ((window.series[slot] as Series).isCounter) {
-        const before = at.counted[slot] as number;
-        at.counted[slot] = value;
-        value = ((value - before) * 1000) / elapsedMs;
-        if (!(value >= 0)) continue;
-      }
-      const minute = Math.floor(time / MINUTE_MS);
-      if (minute !== at.minute[slot]) {
-        if ((at.count[slot] as number) > 0) findings.push(...closeMinute(state, slot, window, config));
-        at.minute[slot] = minute;
-        at.sum[slot] = 0;
-        at.count[slot] = 0;
-      }
-      at.sum[slot] = (at.sum[slot] as number) + value;
-      at.count[slot] = (at.count[slot] as number) + 1;
-    }
-    if (window.isTick) {
-      for (const slot of state.episodes.keys()) {
-        const heardAt = Math.max(at.arrived[slot] as number, window.observingSinceUnixMs);
-        if (nowUnixMs - heardAt >= NO_DATA_MS + MINUTE_MS)
-          findings.push(...tellNoData(state.episodes, slot, nowUnixMs));
-      }
-    }
+    const { at, slots: slotsMax } = state.columns;
+    gatherSteps(at, window, { stepMs: MINUTE_MS, slotsMax }, (slot) => {
+      findings.push(...closeMinute(state, slot, window, config));
+    });
+    if (window.isTick) findings.push(...tellUnheard({ at, episodes: state.episodes }, window, MINUTE_MS));
     return { state, findings };
   },
 };
