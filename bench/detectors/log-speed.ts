@@ -5,7 +5,7 @@ import { linesOf, linesOfChunk } from "./log-stream.ts";
 
 const CHUNK_LINES = 100_000;
 /** The first chunk warms up: the compiler's work is not measured. */
-const LINES_DEFAULT = 8 * CHUNK_LINES;
+const LINES_DEFAULT = 20 * CHUNK_LINES;
 /** A file is mined so often, each time anew. */
 const FILE_RUNS = 6;
 const MEMORY_EVERY_CHUNKS = 10;

@@ -47,6 +47,21 @@ const solve = (matrix: Float64Array, right: Float64Array): void => {
   }
 };
 
+/**
+ * The sum of `rest[i - lag] · rest[i - other]` over the rows from `from` on. Where that of both lags less one is known, only the ends differ:
+ * one product comes in and one goes.
+ */
+const productOf = (rest: Float64Array, from: number, lag: number, other: number, known: number): number => {
+  if (!Number.isNaN(known)) {
+    const end = rest.length;
+    const comes = (rest[from - lag] as number) * (rest[from - other] as number);
+    return known + comes - (rest[end - lag] as number) * (rest[end - other] as number);
+  }
+  let sum = 0;
+  for (let i = from; i < rest.length; i++) sum += (rest[i - lag] as number) * (rest[i - other] as number);
+  return sum;
+};
+
 const regress = (values: Float64Array, lags: Int32Array): Float64Array => {
   const size = lags.length;
   const mean = meanOf(values);
@@ -54,18 +69,17 @@ const regress = (values: Float64Array, lags: Int32Array): Float64Array => {
   const from = lags[size - 1] as number;
   const matrix = new Float64Array(size * size);
   const weights = new Float64Array(size);
+  const follows = (at: number): boolean => at > 0 && lags[at] === (lags[at - 1] as number) + 1;
+  const knownBefore = (row: number, column: number): number =>
+    follows(row) && follows(column) ? (matrix[(row - 1) * size + column - 1] as number) : Number.NaN;
   let trace = 0;
   for (let row = 0; row < size; row++) {
     const lag = lags[row] as number;
     let product = 0;
     for (let i = from; i < rest.length; i++) product += (rest[i - lag] as number) * (rest[i] as number);
     weights[row] = product;
-    for (let column = 0; column <= row; column++) {
-      const other = lags[column] as number;
-      let sum = 0;
-      for (let i = from; i < rest.length; i++) sum += (rest[i - lag] as number) * (rest[i - other] as number);
-      matrix[row * size + column] = sum;
-    }
+    for (let column = 0; column <= row; column++)
+      matrix[row * size + column] = productOf(rest, from, lag, lags[column] as number, knownBefore(row, column));
     trace += matrix[row * size + row] as number;
   }
   for (let row = 0; row < size; row++)

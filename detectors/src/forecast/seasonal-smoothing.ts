@@ -59,8 +59,11 @@ const bestRates = (known: Known): Rates => {
   let least = run(known, best).squares;
   const names: readonly (keyof Rates)[] =
     known.seasons.length > 1 ? ["next", "level", "shorter", "longer"] : ["next", "level", "shorter"];
+  // What was found best of a rate stays so until another rate changes.
+  const seenBy = new Map<keyof Rates, Rates>();
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
     for (const name of names) {
+      if (seenBy.get(name) === best) continue;
       for (const value of CHOICES[name]) {
         if (best[name] === value) continue;
         const tried = { ...best, [name]: value };
@@ -70,6 +73,7 @@ const bestRates = (known: Known): Rates => {
           best = tried;
         }
       }
+      seenBy.set(name, best);
     }
   }
   return best;
