@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Bus, ConsumeOptions, Consumer, Log } from "@homeostat/schemas";
+import { type Bus, type ConsumeOptions, type Consumer, type Log, SCHEMAS_OF_TOPIC } from "@homeostat/schemas";
 import type { ReportFinding } from "./health-finding.ts";
 import type { IngestConfig } from "./ingest-config.ts";
 import { type IngestCounts, noCounts } from "./ingest-counts.ts";
@@ -11,7 +11,6 @@ import { createRetry, type Retry, type Wait } from "./retry.ts";
 import { StoreHealth } from "./store-health.ts";
 import { RANGE_BYTES_MAX, RANGE_MESSAGES_MAX } from "./telemetry/range.ts";
 import { TelemetryPartition } from "./telemetry/telemetry-partition.ts";
-import { SCHEMAS_OF_TOPIC } from "./telemetry/triage.ts";
 
 export interface IngestOptions {
   readonly bus: Bus;

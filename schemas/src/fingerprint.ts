@@ -18,3 +18,7 @@ export const seriesFingerprint = (name: string, labels: Readonly<Record<string, 
   for (const label of Object.keys(labels).sort()) text += `${label}\u0001${labels[label]}\u0001`;
   return first8BytesLittleEndian(text);
 };
+
+/** Identity of what log records are about: as a series named `resource` with the resource's attributes as labels. */
+export const resourceId = (attributes: Readonly<Record<string, string>>): bigint =>
+  seriesFingerprint("resource", attributes);

@@ -13,6 +13,10 @@ export const Ledger = z.strictObject({
 });
 export type Ledger = z.infer<typeof Ledger>;
 
+/** The same account for each topic of telemetry, by its name. */
+export const TopicLedgers = z.record(z.string().min(1).max(64), Ledger);
+export type TopicLedgers = z.infer<typeof TopicLedgers>;
+
 /** The value on `agent.heartbeats`, keyed by host. */
 export const Heartbeat = z.strictObject({
   host: z.string().min(1).max(255),
@@ -22,7 +26,10 @@ export const Heartbeat = z.strictObject({
   problems: z.array(z.string().max(500)).max(20),
   at_unix_ms: UnixMs,
   started_at_unix_ms: UnixMs,
+  /** Of all topics together. */
   ledger: Ledger,
+  /** Empty from agents that do not tell. */
+  topics: TopicLedgers.default({}),
   spool_bytes: z.int().min(0),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;

@@ -2,8 +2,14 @@ export { type Batch, type BatchOf, decodeBatch } from "./batch/batch.ts";
 export { BatchBuilder } from "./batch/batch-builder.ts";
 export { BATCH_ERROR_CODES, BatchError, type BatchErrorCode } from "./batch/batch-error.ts";
 export { BatchHeader, decodeHeader } from "./batch/batch-header.ts";
-export { BATCH_FLUSH_BYTES, BLOCK_BYTES_MAX, MAP_ENTRIES_MAX, STRING_BYTES_MAX } from "./batch/batch-limits.ts";
-export type { MapColumn, StringColumn } from "./batch/native-block-reader.ts";
+export {
+  ARRAY_ENTRIES_MAX,
+  BATCH_FLUSH_BYTES,
+  BLOCK_BYTES_MAX,
+  MAP_ENTRIES_MAX,
+  STRING_BYTES_MAX,
+} from "./batch/batch-limits.ts";
+export type { ArrayColumn, MapColumn, StringColumn } from "./batch/native-block-reader.ts";
 export type { ColumnName, TelemetryRow } from "./batch/telemetry-row.ts";
 export {
   type AssignedPartition,
@@ -28,8 +34,9 @@ export { DeadLetterHeaders } from "./dead-letter.ts";
 export { Entity, entityKey } from "./entity.ts";
 export { Evidence } from "./evidence.ts";
 export { Finding, Severity } from "./finding.ts";
-export { metricId, seriesFingerprint } from "./fingerprint.ts";
-export { AgentState, Heartbeat, Ledger } from "./heartbeat.ts";
+export { metricId, resourceId, seriesFingerprint } from "./fingerprint.ts";
+export { GatewayReport } from "./gateway-report.ts";
+export { AgentState, Heartbeat, Ledger, TopicLedgers } from "./heartbeat.ts";
 export {
   INCIDENT_FINDINGS_MAX,
   INCIDENT_RUNS_MAX,
@@ -60,12 +67,19 @@ export {
   COLUMN_TYPES,
   type Column,
   type ColumnType,
+  LOG_RESOURCES,
   LOGS,
+  METRIC_HISTOGRAMS,
   METRIC_SAMPLES,
   METRIC_SERIES,
+  SCHEMAS_OF_TOPIC,
+  SERIES_KINDS,
+  type SeriesKind,
   TELEMETRY,
   type TelemetrySchema,
+  type TelemetryTopic,
   TIME_COLUMN,
+  TOPIC_OF,
 } from "./telemetry.ts";
 export { type Retention, TOPICS, type Topic, type TopicName, topics } from "./topics.ts";
 export { UnixMs } from "./unix-ms.ts";

@@ -22,12 +22,12 @@ const events: Retention = { kind: "delete", ms: 7 * DAY_MS, bytesPerPartition: 6
 const compacted: Retention = { kind: "compact" };
 
 export const TOPICS = {
-  "telemetry.logs": { key: "host", partitions: 2, retention: telemetry, value: "batch of logs" },
+  "telemetry.logs": { key: "host", partitions: 2, retention: telemetry, value: "batch of log_resources or logs" },
   "telemetry.metrics": {
     key: "host",
     partitions: 2,
     retention: telemetry,
-    value: "batch of metric_series or metric_samples",
+    value: "batch of metric_series, metric_samples or metric_histograms",
   },
   "detect.findings": { key: "host", partitions: 1, retention: events, value: "Finding" },
   "incidents.journal": { key: "incident_id", partitions: 1, retention: compacted, value: "IncidentRecord" },
@@ -35,6 +35,7 @@ export const TOPICS = {
   "agent.commands": { key: "host", partitions: 1, retention: events, value: "SignedCommand" },
   "agent.results": { key: "host", partitions: 1, retention: events, value: "CommandResult" },
   "agent.heartbeats": { key: "host", partitions: 1, retention: compacted, value: "Heartbeat" },
+  "ingest.gateways": { key: "gateway", partitions: 1, retention: compacted, value: "GatewayReport" },
   "notify.outbox": { key: "delivery_id", partitions: 1, retention: compacted, value: "Notification" },
   "telemetry.logs.dlq": { key: "host", partitions: 1, retention: events, value: "the refused value" },
   "telemetry.metrics.dlq": { key: "host", partitions: 1, retention: events, value: "the refused value" },

@@ -157,6 +157,7 @@ class HostAgent implements Agent {
       at_unix_ms: this.#options.now(),
       started_at_unix_ms: this.#startedUnixMs,
       ledger: this.#spool.ledger(),
+      topics: {},
       spool_bytes: this.#spool.bytes,
     };
   }

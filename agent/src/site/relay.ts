@@ -7,6 +7,7 @@ import {
   Heartbeat,
   MESSAGE_BYTES_MAX,
   SignedCommand,
+  TOPIC_OF,
 } from "@homeostat/schemas";
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
 import type { OutgoingBatch } from "../host/link.ts";
@@ -96,7 +97,7 @@ const flawOf = ({ value, topic }: OutgoingBatch, host: string): string | null =>
   try {
     const { producer, schema } = decodeHeader(value);
     if (!producer.startsWith(`${host}/`)) return `the producer ${producer} is not of this host`;
-    return (schema === "logs") === (topic === "telemetry.logs") ? null : `${schema} does not belong into ${topic}`;
+    return TOPIC_OF[schema] === topic ? null : `${schema} does not belong into ${topic}`;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

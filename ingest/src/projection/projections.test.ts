@@ -100,6 +100,7 @@ const heartbeat: Heartbeat = {
   agent_version: "1",
   state: "online",
   problems: [],
+  topics: {},
   at_unix_ms: AT,
   started_at_unix_ms: AT,
   ledger: { produced: 0, delivered: 0, spooled: 0, dropped: {} },

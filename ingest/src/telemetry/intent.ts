@@ -1,4 +1,4 @@
-import type { TelemetrySchema } from "@homeostat/schemas";
+import { TELEMETRY, type TelemetrySchema } from "@homeostat/schemas";
 import { z } from "zod";
 
 /**
@@ -9,8 +9,8 @@ import { z } from "zod";
 const Intent = z.strictObject({
   end: z.int().min(1),
   split: z
-    .array(z.enum(["logs", "metric_series", "metric_samples"]))
-    .max(3)
+    .array(z.enum(Object.keys(TELEMETRY) as [TelemetrySchema, ...TelemetrySchema[]]))
+    .max(Object.keys(TELEMETRY).length)
     .default([]),
 });
 

@@ -5,7 +5,9 @@ import {
   InsertError,
   type Log,
   type PartitionHandler,
+  SCHEMAS_OF_TOPIC,
   type TelemetrySchema,
+  type TelemetryTopic,
 } from "@homeostat/schemas";
 import type { IngestCounts } from "../ingest-counts.ts";
 import type { InsertPort } from "../insert-port.ts";
@@ -21,8 +23,6 @@ import {
   type Decision,
   type ReadMessage,
   readMessage,
-  SCHEMAS_OF_TOPIC,
-  type TelemetryTopic,
   type TriageLimits,
   triage,
 } from "./triage.ts";

@@ -1,13 +1,12 @@
-import { BatchError, type BatchHeader, type BusMessage, decodeBatch, type TelemetrySchema } from "@homeostat/schemas";
+import {
+  BatchError,
+  type BatchHeader,
+  type BusMessage,
+  decodeBatch,
+  SCHEMAS_OF_TOPIC,
+  type TelemetryTopic,
+} from "@homeostat/schemas";
 import type { DeadReason } from "../ingest-counts.ts";
-
-export type TelemetryTopic = "telemetry.logs" | "telemetry.metrics";
-
-/** In the order of insertion: a series is told before its samples. */
-export const SCHEMAS_OF_TOPIC: Readonly<Record<TelemetryTopic, readonly TelemetrySchema[]>> = {
-  "telemetry.logs": ["logs"],
-  "telemetry.metrics": ["metric_series", "metric_samples"],
-};
 
 /** A message and the header that its value carries, or why it has none. */
 export type ReadMessage =

@@ -4,7 +4,7 @@ import { BatchError } from "./batch-error.ts";
 import { BATCH_VERSION, encodeValue } from "./batch-header.ts";
 import { BATCH_FLUSH_BYTES, BLOCK_BYTES_MAX } from "./batch-limits.ts";
 import { readNativeBlock } from "./native-block-reader.ts";
-import { type ColumnWriter, columnWriter } from "./native-column-writer.ts";
+import { type ColumnWriter, columnWriter, ZERO_OF } from "./native-column-writer.ts";
 import type { TelemetryRow } from "./telemetry-row.ts";
 import { varuintBytes, writeVaruint } from "./varuint.ts";
 
@@ -19,6 +19,8 @@ const NS_PER_MS = 1_000_000n;
 interface Cell {
   readonly column: Column;
   readonly writer: ColumnWriter;
+  /** For rows that leave the column out; undefined where they must not. */
+  readonly zero: unknown;
 }
 
 /**
@@ -29,14 +31,25 @@ export class BatchBuilder<S extends TelemetrySchema> {
   readonly schema: S;
   readonly #cells: readonly Cell[];
   readonly #timeColumn: string;
+  /** How many cells make the block: without the optional ones at its end while no row has said anything in them. */
+  #written: number;
   #rowCount = 0;
   #timeMin: number | bigint = 0;
   #timeMax: number | bigint = 0;
 
   constructor(schema: S) {
     this.schema = schema;
-    this.#cells = TELEMETRY[schema].map((column) => ({ column, writer: columnWriter(column.type) }));
+    this.#cells = TELEMETRY[schema].map((column: Column) => ({
+      column,
+      writer: columnWriter(column.type),
+      zero: column.optional === true ? ZERO_OF[column.type] : undefined,
+    }));
     this.#timeColumn = TIME_COLUMN[schema];
+    this.#written = this.#requiredCells();
+  }
+
+  #requiredCells(): number {
+    return this.#cells.filter(({ zero }) => zero === undefined).length;
   }
 
   get rowCount(): number {
@@ -46,7 +59,7 @@ export class BatchBuilder<S extends TelemetrySchema> {
   /** Of the rows so far, before compression. */
   get byteLength(): number {
     let bytes = 0;
-    for (const { writer } of this.#cells) bytes += writer.byteLength;
+    for (let index = 0; index < this.#written; index++) bytes += this.#cells[index]?.writer.byteLength ?? 0;
     return bytes;
   }
 
@@ -67,8 +80,10 @@ export class BatchBuilder<S extends TelemetrySchema> {
   #appendCells(values: Readonly<Record<string, unknown>>): void {
     let taken = 0;
     try {
-      for (const { column, writer } of this.#cells) {
-        writer.append(values[column.name]);
+      for (const { column, writer, zero } of this.#cells) {
+        const value = values[column.name];
+        writer.append(value === undefined ? zero : value);
+        if (zero !== undefined && value !== undefined) this.#written = this.#cells.length;
         taken++;
       }
     } catch (error) {
@@ -122,14 +137,16 @@ export class BatchBuilder<S extends TelemetrySchema> {
   reset(): void {
     for (const { writer } of this.#cells) writer.reset();
     this.#rowCount = 0;
+    this.#written = this.#requiredCells();
   }
 
   /** One Native block (https://clickhouse.com/docs/interfaces/formats/Native): counts, then name, type and cells of each column. */
   block(): Buffer {
     const block = Buffer.allocUnsafe(this.#namesBytes() + this.byteLength);
-    let at = writeVaruint(block, 0, this.#cells.length);
+    const cells = this.#cells.slice(0, this.#written);
+    let at = writeVaruint(block, 0, cells.length);
     at = writeVaruint(block, at, this.#rowCount);
-    for (const { column, writer } of this.#cells) {
+    for (const { column, writer } of cells) {
       at = writeName(block, at, column.name);
       at = writeName(block, at, column.type);
       at = writer.copyTo(block, at);
@@ -138,8 +155,8 @@ export class BatchBuilder<S extends TelemetrySchema> {
   }
 
   #namesBytes(): number {
-    let bytes = varuintBytes(this.#cells.length) + varuintBytes(this.#rowCount);
-    for (const { column } of this.#cells) bytes += 2 + column.name.length + column.type.length;
+    let bytes = varuintBytes(this.#written) + varuintBytes(this.#rowCount);
+    for (const { column } of this.#cells.slice(0, this.#written)) bytes += 2 + column.name.length + column.type.length;
     return bytes;
   }
 }

@@ -9,3 +9,6 @@ export const STRING_BYTES_MAX = 1_048_576;
 
 /** Entries of one map, eight times OpenTelemetry's default limit of 128 attributes. */
 export const MAP_ENTRIES_MAX = 1024;
+
+/** Numbers of one array: OpenTelemetry's exponential histograms have at most 160 buckets, explicit ones some dozens. */
+export const ARRAY_ENTRIES_MAX = 4096;

@@ -2,7 +2,7 @@ import { constants, zstdDecompressSync } from "node:zlib";
 import { type ColumnType, TELEMETRY, type TelemetrySchema } from "../telemetry.ts";
 import { BatchError } from "./batch-error.ts";
 import { type BatchHeader, splitValue } from "./batch-header.ts";
-import { type MapColumn, readNativeBlock, type StringColumn } from "./native-block-reader.ts";
+import { type ArrayColumn, type MapColumn, readNativeBlock, type StringColumn } from "./native-block-reader.ts";
 import type { ColumnName, TypeOfColumn } from "./telemetry-row.ts";
 
 /** What a column of each type is read as. */
@@ -14,6 +14,7 @@ interface Decoded {
   "DateTime64(9)": BigInt64Array;
   String: StringColumn;
   "Map(String, String)": MapColumn;
+  "Array(Float64)": ArrayColumn;
 }
 
 export type DecodedOf<T extends ColumnType> = Decoded[T];

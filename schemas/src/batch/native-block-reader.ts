@@ -54,7 +54,32 @@ const set = (map: Record<string, string>, key: string, value: string): void => {
   else Object.defineProperty(map, key, { value, enumerable: true, writable: true, configurable: true });
 };
 
-export type DecodedColumn = Uint8Array | BigUint64Array | BigInt64Array | Float64Array | StringColumn | MapColumn;
+/** Arrays of numbers, row by row. */
+export class ArrayColumn {
+  readonly length: number;
+  readonly #totals: Uint32Array;
+  readonly #numbers: Float64Array;
+  constructor(totals: Uint32Array, numbers: Float64Array) {
+    this.#totals = totals;
+    this.#numbers = numbers;
+    this.length = totals.length;
+  }
+  /** A view, not a copy. */
+  at(index: number): Float64Array {
+    const end = this.#totals[index];
+    if (end === undefined) throw new RangeError(`no row ${index} in a column of ${this.length}`);
+    return this.#numbers.subarray(index === 0 ? 0 : this.#totals[index - 1], end);
+  }
+}
+
+export type DecodedColumn =
+  | Uint8Array
+  | BigUint64Array
+  | BigInt64Array
+  | Float64Array
+  | StringColumn
+  | MapColumn
+  | ArrayColumn;
 
 /** Reads forward through a block; every step checks what is left before it allocates or moves. */
 class BlockCursor {
@@ -138,15 +163,15 @@ const readStrings = (cursor: BlockCursor, count: number): StringColumn => {
   return new StringColumn(cursor.bytes, starts, ends);
 };
 
-const readTotals = (cursor: BlockCursor, rowCount: number): Uint32Array => {
+/** Where each row's entries end; an entry has at least `entryBytes` bytes. */
+const readTotals = (cursor: BlockCursor, rowCount: number, entryBytes: number): Uint32Array => {
   const start = cursor.take(rowCount * 8);
   const totals = new Uint32Array(rowCount);
   let before = 0;
   for (let row = 0; row < rowCount; row++) {
     const at = start + row * 8;
     const total = cursor.bytes.readUInt32LE(at) + cursor.bytes.readUInt32LE(at + 4) * 0x1_0000_0000;
-    // An entry has at least two bytes: the lengths of its key and of its value.
-    if (total < before || total * 2 > cursor.left) throw cursor.bad(`the map of row ${row} ends at entry ${total}`);
+    if (total < before || total * entryBytes > cursor.left) throw cursor.bad(`row ${row} ends at entry ${total}`);
     totals[row] = total;
     before = total;
   }
@@ -154,14 +179,23 @@ const readTotals = (cursor: BlockCursor, rowCount: number): Uint32Array => {
 };
 
 const readMaps = (cursor: BlockCursor, rowCount: number): MapColumn => {
-  const totals = readTotals(cursor, rowCount);
+  // Two bytes at least: the lengths of the key and of the value.
+  const totals = readTotals(cursor, rowCount, 2);
   const entries = totals[rowCount - 1] ?? 0;
   return new MapColumn(totals, readStrings(cursor, entries), readStrings(cursor, entries));
+};
+
+const readArrays = (cursor: BlockCursor, rowCount: number): ArrayColumn => {
+  const totals = readTotals(cursor, rowCount, 8);
+  const entries = totals[rowCount - 1] ?? 0;
+  const { buffer, offset } = cells(cursor, entries * 8);
+  return new ArrayColumn(totals, new Float64Array(buffer, offset, entries));
 };
 
 const readCells = (cursor: BlockCursor, { type }: Column, rowCount: number): DecodedColumn => {
   if (type === "String") return readStrings(cursor, rowCount);
   if (type === "Map(String, String)") return readMaps(cursor, rowCount);
+  if (type === "Array(Float64)") return readArrays(cursor, rowCount);
   if (type === "UInt8") {
     const start = cursor.take(rowCount);
     return cursor.bytes.subarray(start, start + rowCount);
@@ -185,7 +219,22 @@ const readColumn = (cursor: BlockCursor, column: Column, rowCount: number): Deco
   return readCells(cursor, column, rowCount);
 };
 
-/** The columns of exactly one Native block, which must be `columns` in their order, with `rowCount` rows. */
+/** What an optional column that a block ends before is read as. */
+const absent = ({ type }: Column, rowCount: number): DecodedColumn => {
+  const nowhere = new Uint32Array(rowCount);
+  const texts = new StringColumn(Buffer.alloc(0), nowhere, nowhere);
+  if (type === "String") return texts;
+  if (type === "Map(String, String)") return new MapColumn(nowhere, texts, texts);
+  if (type === "Array(Float64)") return new ArrayColumn(nowhere, new Float64Array(0));
+  if (type === "UInt8") return new Uint8Array(rowCount);
+  if (type === "Float64") return new Float64Array(rowCount);
+  return type === "UInt64" ? new BigUint64Array(rowCount) : new BigInt64Array(rowCount);
+};
+
+/**
+ * The columns of exactly one Native block, which must be `columns` in their order, with `rowCount` rows. A block may end before an optional
+ * column: its producer is older than the column.
+ */
 export const readNativeBlock = (
   bytes: Buffer,
   columns: readonly Column[],
@@ -197,11 +246,17 @@ export const readNativeBlock = (
   if (rows !== rowCount) {
     throw new BatchError("row_count_mismatch", `the block has ${rows} rows, the header claims ${rowCount}`);
   }
-  if (columnCount < columns.length) {
-    const missing = columns.slice(columnCount).map((column) => column.name);
-    throw new BatchError("missing_column", `the block has ${columnCount} columns, without ${missing.join(", ")}`);
+  const missing = columns.slice(columnCount).filter((column) => column.optional !== true);
+  if (missing.length > 0) {
+    const names = missing.map((column) => column.name).join(", ");
+    throw new BatchError("missing_column", `the block has ${columnCount} columns, without ${names}`);
   }
-  const read = new Map(columns.map((column) => [column.name, readColumn(cursor, column, rows)]));
+  const read = new Map(
+    columns.map((column, index) => [
+      column.name,
+      index < columnCount ? readColumn(cursor, column, rows) : absent(column, rows),
+    ]),
+  );
   if (columnCount > columns.length) {
     cursor.place = `column ${columns.length}`;
     throw new BatchError("unknown_column", `column ${JSON.stringify(cursor.name())} is not of this schema`);

@@ -1,6 +1,6 @@
 import type { ColumnType } from "../telemetry.ts";
 import { BatchError } from "./batch-error.ts";
-import { MAP_ENTRIES_MAX, STRING_BYTES_MAX } from "./batch-limits.ts";
+import { ARRAY_ENTRIES_MAX, MAP_ENTRIES_MAX, STRING_BYTES_MAX } from "./batch-limits.ts";
 import { varuintBytes, writeVaruint } from "./varuint.ts";
 
 /** The bytes of one growing column as they will stand in the Native block. `append` either takes the value or throws and takes nothing. */
@@ -168,6 +168,52 @@ class MapColumnWriter implements ColumnWriter {
   }
 }
 
+/** Running totals of entries as UInt64, then all numbers. */
+class ArrayColumnWriter implements ColumnWriter {
+  #totals = new GrowingBytes();
+  #numbers = new GrowingBytes();
+  #rowStart = 0;
+
+  get byteLength(): number {
+    return this.#totals.end + this.#numbers.end;
+  }
+
+  append(value: unknown): void {
+    const numbers = checkNumbers(value);
+    this.#rowStart = this.#numbers.end;
+    this.#numbers.reserve(numbers.length * 8);
+    for (const number of numbers) this.#numbers.end = this.#numbers.bytes.writeDoubleLE(number, this.#numbers.end);
+    this.#totals.reserve(8);
+    this.#totals.end = this.#totals.bytes.writeBigUInt64LE(BigInt(this.#numbers.end / 8), this.#totals.end);
+  }
+
+  undo(): void {
+    this.#totals.end -= 8;
+    this.#numbers.end = this.#rowStart;
+  }
+
+  reset(): void {
+    this.#totals.reset();
+    this.#numbers.reset();
+  }
+
+  copyTo(target: Buffer, at: number): number {
+    const end = at + this.#totals.bytes.copy(target, at, 0, this.#totals.end);
+    return end + this.#numbers.bytes.copy(target, end, 0, this.#numbers.end);
+  }
+}
+
+const checkNumbers = (value: unknown): readonly number[] => {
+  if (!Array.isArray(value) && !(value instanceof Float64Array)) throw wrong("an array of numbers", value);
+  if (value.length > ARRAY_ENTRIES_MAX) {
+    throw new BatchError("too_long", `an array of ${value.length}, at most ${ARRAY_ENTRIES_MAX} are allowed`);
+  }
+  return Array.from(value, (number: unknown) => {
+    if (typeof number !== "number") throw wrong("a number", number);
+    return number;
+  });
+};
+
 type Put = (bytes: Buffer, at: number, value: unknown) => void;
 
 class FixedColumnWriter implements ColumnWriter {
@@ -245,6 +291,19 @@ const WRITERS: Readonly<Record<ColumnType, () => ColumnWriter>> = {
   "DateTime64(9)": () => new FixedColumnWriter(8, putNanoseconds),
   String: () => new StringColumnWriter(),
   "Map(String, String)": () => new MapColumnWriter(),
+  "Array(Float64)": () => new ArrayColumnWriter(),
+};
+
+/** What an optional column has where a row leaves it out. */
+export const ZERO_OF: Readonly<Record<ColumnType, unknown>> = {
+  UInt8: 0,
+  UInt64: 0n,
+  Float64: 0,
+  "DateTime64(3)": 0,
+  "DateTime64(9)": 0n,
+  String: "",
+  "Map(String, String)": {},
+  "Array(Float64)": [],
 };
 
 export const columnWriter = (type: ColumnType): ColumnWriter => WRITERS[type]();

@@ -9,6 +9,7 @@ interface Values {
   "DateTime64(9)": bigint;
   String: string;
   "Map(String, String)": Readonly<Record<string, string>>;
+  "Array(Float64)": ArrayLike<number>;
 }
 
 type ColumnsOf<S extends TelemetrySchema> = (typeof TELEMETRY)[S][number];
@@ -22,7 +23,9 @@ export type TypeOfColumn<S extends TelemetrySchema, N extends ColumnName<S>> = E
 
 export type ValueOf<T extends ColumnType> = Values[T];
 
-/** One row of a telemetry table by column name. */
+/** One row of a telemetry table by column name; an optional column that is left out has its type's zero. */
 export type TelemetryRow<S extends TelemetrySchema> = {
-  readonly [C in ColumnsOf<S> as C["name"]]: ValueOf<C["type"]>;
+  readonly [C in ColumnsOf<S> as C extends { readonly optional: true } ? never : C["name"]]: ValueOf<C["type"]>;
+} & {
+  readonly [C in ColumnsOf<S> as C extends { readonly optional: true } ? C["name"] : never]?: ValueOf<C["type"]>;
 };
