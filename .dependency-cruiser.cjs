@@ -5,7 +5,7 @@
 const TABLE = require("./test/house/import-table.json");
 
 const FOLDERS = Object.keys(TABLE).join("|");
-const TESTS = "\\.test\\.ts$";
+const TESTS = "\\.(test|fixture)\\.ts$";
 const NPM = ["npm", "npm-dev", "npm-optional", "npm-peer", "npm-no-pkg", "npm-unknown"];
 const packagePath = (name) => `node_modules/${name.replaceAll(".", "\\.")}/`;
 

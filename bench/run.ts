@@ -10,23 +10,54 @@ interface Benchmark {
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ingest: {
     summary: "rows per second from the bus into the store, beside the engine's own limit, and what is lost or doubled",
-    options: ["runs", "log-rows", "metric-rows"],
+    options: ["runs", "log-rows", "metric-rows", "bus", "peer-samples", "peer-lines"],
     load: () => import("./ingest.ts"),
+  },
+  latency: {
+    summary: "how long a row takes from the producer until a query sees it, at 10, 50 and 80 % of the capacity",
+    options: ["bus", "seconds", "capacity-rows", "signal"],
+    load: () => import("./latency.ts"),
+  },
+  memory: {
+    summary: "resident memory of the ingest process while a backlog at Kafka drains",
+    options: ["log-rows", "metric-rows"],
+    load: () => import("./memory.ts"),
   },
   detectors: {
     summary: "what detectors cost: log lines beside Drain3, points, forecasts per CPU-second; bytes of a series",
     options: ["lines", "log-file"],
     load: () => import("./detectors.ts"),
   },
+  receivers: {
+    summary: "records per CPU-second that each receiver takes, over HTTP and into the embedded bus, beside peers",
+    options: ["runs", "records", "only", "profile"],
+    load: () => import("./receivers.ts"),
+  },
+  storage: {
+    summary:
+      "bytes on disk of a sample and of a log record, beside Prometheus and VictoriaMetrics, and what it costs inserts",
+    options: ["runs", "hosts", "hours", "log-rows"],
+    load: () => import("./storage.ts"),
+  },
+  "text-index": {
+    summary: "what kinds of index on words cost and save; with --out the page of the docs",
+    options: ["runs", "log-rows", "out"],
+    load: () => import("./storage/text-index.ts"),
+  },
+  rollups: {
+    summary: "what it costs to keep series by the minute and hour: a materialised view, or a job",
+    options: ["runs", "hours"],
+    load: () => import("./rollups.ts"),
+  },
   idle: {
     summary: "how soon the embedded platform is ready, and what it costs while nothing happens",
     options: [],
     load: () => import("./idle.ts"),
   },
-  "batch-fuzz": {
-    summary: "broken batches against the decoder, for as long as you like",
-    options: ["cases", "seed"],
-    load: () => import("./batch-fuzz.ts"),
+  fuzz: {
+    summary: "damaged inputs for the batch codec and every receiver, for as long as you like",
+    options: ["cases", "seed", "target"],
+    load: () => import("./fuzz.ts"),
   },
 };
 

@@ -35,9 +35,10 @@ const busOf = ({ bus, agent_link, data_dir }: Options): string => {
 /** What a start tells a person: who is watched, what may be done, and where things are. */
 export const aboutPlatform = (
   options: Options,
-  { host, store }: { readonly host: string; readonly store: string },
+  { host, store, receives }: { readonly host: string; readonly store: string; readonly receives: readonly string[] },
 ): Platform["about"] => ({
   watches: watched(options, host),
+  receives: receives.length === 0 ? "from agents alone (receivers in the configuration)" : receives.join(", "),
   heals: healed(options),
   bus: busOf(options),
   store,

@@ -1,7 +1,7 @@
 import { createRunner, type Runner, type RunnerOptions } from "@homeostat/detectors";
 import { createHourMemory } from "./hour-memory.ts";
-import { createHourSummary } from "./hour-summary.ts";
 import type { LiveStore } from "./live-store.ts";
+import { createRollupJob } from "./rollup-job.ts";
 import type { Job } from "./schedule.ts";
 import type { Undo } from "./undo.ts";
 
@@ -39,7 +39,7 @@ export const startDetecting = async ({ bus, config, store, now, log, undo }: Det
   undo.add("detectors", () => runner.stop());
   const ticking = setInterval(() => void runner.tick(now()), TICK_MS);
   undo.add("tick", () => clearInterval(ticking));
-  const sumUp = createHourSummary({ store: store.current, now, log });
+  const sumUp = createRollupJob({ store: store.current, now, log });
   // What is there already is summed up first: a series that asked too early would be told that nothing is known of it.
   let isSummedUp = false;
   const hours = async (signal: AbortSignal): Promise<void> => {
@@ -69,6 +69,8 @@ export const startDetecting = async ({ bus, config, store, now, log, undo }: Det
     jobs: [
       // Some minutes after the hour: batches are late by seconds.
       { name: "hours", when: "4 * * * *", run: hours, isAtStart: true },
+      // The parts that a merge replaces stay listed for eight minutes: by them the job tells what is new.
+      { name: "rollups", when: "*/5 * * * *", run: sumUp },
       { name: "history", when: "*/5 * * * *", run: recall },
     ],
   };

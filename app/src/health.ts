@@ -1,9 +1,10 @@
 import type { Agent } from "@homeostat/agent";
 import type { Runner } from "@homeostat/detectors";
-import { type Ingest, TELEMETRY_GROUP } from "@homeostat/ingest";
+import { DEAD_LETTER_TOPICS, type Ingest, TELEMETRY_GROUP } from "@homeostat/ingest";
 import type { Engine } from "@homeostat/remediation";
 import type { Bus } from "@homeostat/schemas";
 import type { LiveStore } from "./live-store.ts";
+import type { Receivers } from "./receivers.ts";
 import type { Reload } from "./reload.ts";
 
 export interface Component {
@@ -19,6 +20,7 @@ export interface Parts {
   readonly bus: Bus | null;
   readonly store: LiveStore | null;
   readonly agent: Agent | null;
+  readonly receivers: Receivers | null;
   readonly ingest: Ingest | null;
   readonly runner: Runner | null;
   readonly engine: Engine | null;
@@ -27,11 +29,18 @@ export interface Parts {
 }
 
 const TELEMETRY_TOPICS = ["telemetry.logs", "telemetry.metrics"] as const;
-const DEAD_LETTER_TOPICS = ["telemetry.logs.dlq", "telemetry.metrics.dlq"] as const;
 /** Behind by more messages than this, what detectors and queries see is not the present. */
 const LAG_MESSAGES_MAX = 1000;
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+
+/** Batches of each topic of telemetry that ingest has yet to do: what the ledger's balance asks for. */
+export const waitingBatches = async (bus: Bus): Promise<ReadonlyMap<string, number>> =>
+  new Map(
+    await Promise.all(
+      TELEMETRY_TOPICS.map(async (topic) => [topic, sum(await bus.lag(TELEMETRY_GROUP, topic))] as const),
+    ),
+  );
 
 const lagOf = async (bus: Bus, group: string, topics: readonly string[]): Promise<number> =>
   sum((await Promise.all(topics.map((topic) => bus.lag(group, topic)))).flat());
@@ -58,6 +67,20 @@ const agentHealth = (agent: Agent): Component => {
   };
 };
 
+const receiversHealth = ({ gateway, topics, places }: Receivers): Component => {
+  const { failing, heldBytes, receivers, remembered } = gateway();
+  const counts = [...receivers, ...(topics?.().receivers ?? [])];
+  const accepted = sum(counts.map((count) => count.accepted));
+  const rejected = sum(counts.flatMap((count) => Object.values(count.rejected)));
+  const well = `${accepted} records taken, ${rejected} refused, at ${places.join(", ")}`;
+  return {
+    name: "receivers",
+    state: failing === null ? "ok" : "failing",
+    detail: failing === null ? well : `the bus takes nothing: ${failing.error}`,
+    figures: { accepted, rejected, held_bytes: heldBytes, series: remembered.series, dead: topics?.().dead ?? 0 },
+  };
+};
+
 const ingestHealth = async (ingest: Ingest, bus: Bus): Promise<Component> => {
   const { failing, counts } = ingest.status();
   const lag = await lagOf(bus, TELEMETRY_GROUP, TELEMETRY_TOPICS);
@@ -67,8 +90,15 @@ const ingestHealth = async (ingest: Ingest, bus: Bus): Promise<Component> => {
   return {
     name: "ingest",
     state: failing !== null ? "failing" : isBehind ? "degraded" : "ok",
-    detail: failing === null ? well : `the store takes nothing: ${failing.error}`,
-    figures: { lag, rows_inserted: counts.rowsInserted, duplicates: counts.duplicates, dead_letters: deadLetters },
+    detail: failing === null ? well : `nothing is written: ${failing.error}`,
+    figures: {
+      lag,
+      rows_inserted: counts.rowsInserted,
+      duplicates: counts.duplicates,
+      dead_letters: deadLetters,
+      records_malformed: counts.recordsMalformed,
+      messages_expired: counts.messagesExpired,
+    },
   };
 };
 
@@ -113,6 +143,7 @@ export const readHealth = async ({
   bus,
   store,
   agent,
+  receivers,
   ingest,
   runner,
   engine,
@@ -121,6 +152,7 @@ export const readHealth = async ({
   const asks: readonly (readonly [string, () => Component | Promise<Component>] | null)[] = [
     store && ["store", () => storeHealth(store)],
     agent && ["agent", () => agentHealth(agent)],
+    receivers && ["receivers", () => receiversHealth(receivers)],
     ingest && bus && ["ingest", () => ingestHealth(ingest, bus)],
     runner && ["detectors", () => detectorsHealth(runner, reload)],
     engine && ["remediation", () => remediationHealth(engine)],

@@ -66,14 +66,22 @@ const openServer = async (setting: StoreSetting, server: { url: string; username
 };
 
 /** Starts the engine, and starts it again whenever it ends without being asked. */
-const openEmbedded = async (setting: StoreSetting, memoryBytesMax: number): Promise<LiveStore> => {
+const openEmbedded = async (
+  setting: StoreSetting,
+  { memory_bytes_max: memoryBytesMax, cold_dir: coldDir }: Extract<Options["store"], { kind: "embedded" }>,
+): Promise<LiveStore> => {
   const { options, dir, now, log } = setting;
   let isStopping = false;
   let trouble: string | null = null;
   let restarting: Promise<void> = Promise.resolve();
 
   const begin = async (): Promise<{ readonly engine: EmbeddedStore; readonly store: Store }> => {
-    const engine = await startEmbeddedStore({ dir, log, memoryBytesMax });
+    const engine = await startEmbeddedStore({
+      dir,
+      log,
+      memoryBytesMax,
+      ...(coldDir !== undefined && { coldDir }),
+    });
     const { url, username, password } = engine;
     const store = createStore({ url, username, password, config: options.analytics, now, log });
     try {
@@ -127,6 +135,6 @@ const openEmbedded = async (setting: StoreSetting, memoryBytesMax: number): Prom
 export const openLiveStore = (setting: StoreSetting): Promise<LiveStore> => {
   const { store } = setting.options;
   return store.kind === "embedded"
-    ? openEmbedded(setting, store.memory_bytes_max)
+    ? openEmbedded(setting, store)
     : openServer(setting, { url: store.url, username: store.username });
 };

@@ -1,7 +1,7 @@
 import { AgentConfig } from "@homeostat/agent";
 import { StoreConfig } from "@homeostat/analytics";
 import { DetectorsConfig } from "@homeostat/detectors";
-import { IngestConfig } from "@homeostat/ingest";
+import { IngestConfig, OtlpTopics, ReceiversConfig, SyslogConfig } from "@homeostat/ingest";
 import { RemediationConfig, WebhookConfig } from "@homeostat/remediation";
 import { z } from "zod";
 import { Secret } from "./secret.ts";
@@ -42,6 +42,8 @@ const Store = z.discriminatedUnion("kind", [
       .int()
       .min(256 * MIB)
       .default(1024 * MIB),
+    /** A directory on a second, slower disk, for rows that grow old: see `analytics.cold`. */
+    cold_dir: z.string().min(1).max(4096).optional(),
   }),
   z.strictObject({
     kind: z.literal("clickhouse"),
@@ -63,6 +65,38 @@ const Relay = z.strictObject({
     .array(z.strictObject({ host: z.string().min(1).max(255), token: Secret }))
     .max(10_000)
     .default([]),
+});
+
+/** What telemetry of other makes comes through; a sender's token comes from a file or the environment, like every secret. */
+const Telemetry = ReceiversConfig.extend({
+  senders: z
+    .array(
+      z.strictObject({
+        name: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, "want 1 to 64 letters, digits, dots, dashes or underscores"),
+        token: Secret,
+      }),
+    )
+    .max(200)
+    .default([]),
+  syslog: SyslogConfig.prefault({}),
+  /** Topics on Kafka that an OpenTelemetry Collector writes to. */
+  otlp_topics: OtlpTopics,
+}).superRefine(({ senders, syslog, otlp_topics }, context) => {
+  if (senders.length === 0 && !syslog.enabled && otlp_topics.length === 0)
+    context.addIssue({
+      code: "custom",
+      path: ["senders"],
+      message: "want at least one sender with a token, syslog, or otlp_topics: nobody sends without",
+    });
+  const names = senders.map(({ name }) => name);
+  names.forEach((name, index) => {
+    if (names.indexOf(name) < index)
+      context.addIssue({
+        code: "custom",
+        path: ["senders", index, "name"],
+        message: `${name} is the name of another sender`,
+      });
+  });
 });
 
 /** A receiver's token comes from a file or the environment, like every secret. */
@@ -92,7 +126,10 @@ const Trust = z.strictObject({
 });
 
 /** Which parts run in this process. One machine runs all of them; a fleet spreads them. */
-export const PARTS = ["agent", "ingest", "detectors", "remediation", "api"] as const;
+export const PARTS = ["agent", "receivers", "ingest", "detectors", "remediation", "api"] as const;
+
+/** Parts that the embedded bus does without. */
+const MAY_BE_ELSEWHERE: ReadonlySet<string> = new Set(["agent", "receivers"]);
 
 export const Options = z
   .strictObject({
@@ -110,6 +147,8 @@ export const Options = z
     runbook_files: z.array(z.string().min(1).max(4096)).max(200).default([]),
     /** A folder, named from this file's: every *.yaml in it holds one rule or a list of them, beside `detectors.rules`. */
     rules_dir: z.string().min(1).max(4096).optional(),
+    /** Telemetry from senders of other makes: OTLP, Prometheus remote write, Loki, Elasticsearch, syslog. Without this nothing listens. */
+    receivers: Telemetry.optional(),
     agent_link: AgentLink.prefault({ kind: "bus" }),
     trust: Trust.prefault({}),
     agent: AgentConfig.prefault({}),
@@ -123,11 +162,18 @@ export const Options = z
     const problem = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
     const isRelayed = options.agent_link.kind === "relay";
     const isAgentAlone = options.parts.every((part) => part === "agent");
+    const needsNoStore = options.parts.every((part) => MAY_BE_ELSEWHERE.has(part));
     if (isRelayed && !isAgentAlone) problem("agent_link", "a relay is for an agent alone: set parts to [agent]");
-    if (options.bus.kind === "embedded" && !isRelayed && !PARTS.every((part) => part === "agent" || has(part)))
+    if (
+      options.bus.kind === "embedded" &&
+      !isRelayed &&
+      !PARTS.every((part) => MAY_BE_ELSEWHERE.has(part) || has(part))
+    )
       problem("parts", "the embedded bus lives in one process: leave these parts on, or point `bus` at Kafka");
-    if (options.store.kind === "embedded" && !isAgentAlone && !has("ingest"))
+    if (options.store.kind === "embedded" && !needsNoStore && !has("ingest"))
       problem("store", "the embedded store belongs to the process that ingests: point `store` at a ClickHouse server");
+    if (options.store.kind === "embedded" && options.analytics.cold !== null && options.store.cold_dir === undefined)
+      problem("analytics", "`cold` needs a second disk: set `store.cold_dir`");
     if (has("agent") && !has("remediation") && options.trust.command_keys.length === 0)
       problem("trust", "an agent away from its platform needs command_keys, or it would refuse every command");
   });

@@ -11,7 +11,7 @@ import {
   relayRoutes,
 } from "@homeostat/agent";
 import { createApi, metricFact } from "@homeostat/analytics";
-import { createIngest, type Ingest } from "@homeostat/ingest";
+import { createDeadLetters } from "@homeostat/ingest";
 import { createEngine, type Engine, type RemediationConfig } from "@homeostat/remediation";
 import type { Bus, Finding, Log } from "@homeostat/schemas";
 import { pino } from "pino";
@@ -20,11 +20,13 @@ import { type DataDir, openDataDir, writeFileAtomically } from "./data-dir.ts";
 import { type Detecting, startDetecting } from "./detecting.ts";
 import { createDiskGuard } from "./disk-guard.ts";
 import { createFactsReader } from "./facts.ts";
-import { type Parts, readHealth } from "./health.ts";
+import { type Parts, readHealth, waitingBatches } from "./health.ts";
+import { startIngesting } from "./ingesting.ts";
 import { type LiveStore, openLiveStore, type StoreAddress } from "./live-store.ts";
 import { createLogFile } from "./log-file.ts";
 import { openBus } from "./open-bus.ts";
 import type { Options } from "./options.ts";
+import { type Receivers, startReceivers } from "./receivers.ts";
 import { createReload, type Reload } from "./reload.ts";
 import { createReports } from "./reports.ts";
 import { type Job, schedule } from "./schedule.ts";
@@ -46,7 +48,13 @@ export interface PlatformSetting {
 
 export interface Platform {
   /** One line each, for a person. */
-  readonly about: { readonly watches: string; readonly heals: string; readonly bus: string; readonly store: string };
+  readonly about: {
+    readonly watches: string;
+    readonly receives: string;
+    readonly heals: string;
+    readonly bus: string;
+    readonly store: string;
+  };
   /** Where the API listens; null when it does not run here. */
   readonly url: string | null;
   readonly reload: Reload["run"];
@@ -94,22 +102,13 @@ const startAgent = async (site: Site, bus: Bus | null): Promise<Agent> => {
 const publishFinding = (bus: Bus, finding: Finding): Promise<void> =>
   bus.publish([{ topic: "detect.findings", key: finding.entity.host, value: Buffer.from(JSON.stringify(finding)) }]);
 
-const startIngest = async ({ options, host, now, log, undo }: Site, bus: Bus, store: LiveStore): Promise<Ingest> => {
-  const reportFinding = (finding: Finding) => publishFinding(bus, finding);
-  const insert = {
-    insertNative: (native: Parameters<ReturnType<LiveStore["current"]>["insertNative"]>[0]) =>
-      store.current().insertNative(native),
-    insertJson: (json: Parameters<ReturnType<LiveStore["current"]>["insertJson"]>[0]) =>
-      store.current().insertJson(json),
-    lastSequences: (topic: string, partition: number) => store.current().lastSequences(topic, partition),
-  };
-  const ingest = createIngest({ bus, insert, config: options.ingest, now, log, reportFinding, host });
-  await ingest.start();
-  undo.add("ingest", () => ingest.stop());
-  return ingest;
+const startTelemetry = async ({ options, ...site }: Site, bus: Bus): Promise<Receivers | null> => {
+  const config = options.receivers;
+  if (config === undefined || !options.parts.includes("receivers")) return null;
+  return startReceivers({ ...site, config, bus, reportFinding: (finding) => publishFinding(bus, finding) });
 };
 
-const receivers = ({ options, secret }: Site): Promise<RemediationConfig["receivers"]> =>
+const notified = ({ options, secret }: Site): Promise<RemediationConfig["receivers"]> =>
   Promise.all(
     options.remediation.receivers.map(async ({ bearer_token, ...receiver }) =>
       bearer_token === undefined ? receiver : { ...receiver, bearer_token: await secret(bearer_token) },
@@ -128,7 +127,7 @@ const startEngine = async (site: Site, bus: Bus, store: LiveStore): Promise<Engi
   });
   const engine = createEngine({
     bus,
-    config: { ...options.remediation, receivers: await receivers(site) },
+    config: { ...options.remediation, receivers: await notified(site) },
     facts,
     signingKey: dataDir.signingKey,
     now,
@@ -179,6 +178,8 @@ const startApi = async (
       (await parts.engine?.decide(runId, { approved, by, note })) ?? notHere,
     acknowledge: async (incidentId, by) => (await parts.engine?.acknowledge(incidentId, by)) ?? notHere,
     reload: () => parts.reload.run(),
+    deadLetters: createDeadLetters({ bus, log, name: randomUUID() }),
+    waiting: () => waitingBatches(bus),
     version,
     token: dataDir.apiToken,
     isLoopback: LOOPBACK.has(host),
@@ -224,7 +225,15 @@ const reloadOf = ({ options, readOptions, log }: Site, detecting: Detecting | nu
 const startParts = async (site: Site): Promise<Started> => {
   const { options, dataDir, now, log, undo, signal, onWaiting, secret } = site;
   const has = (part: Options["parts"][number]): boolean => options.parts.includes(part);
-  const nothing = { bus: null, store: null, ingest: null, runner: null, engine: null, reload: reloadOf(site, null) };
+  const nothing = {
+    bus: null,
+    store: null,
+    receivers: null,
+    ingest: null,
+    runner: null,
+    engine: null,
+    reload: reloadOf(site, null),
+  };
   if (options.agent_link.kind === "relay") {
     const agent = await startAgent(site, null);
     return { parts: { ...nothing, agent }, url: null };
@@ -240,19 +249,24 @@ const startParts = async (site: Site): Promise<Started> => {
   undo.add("bus", () => bus.stop());
   // An agent watches from the first second on, also while the store is still coming up: the bus keeps what it says.
   const agent = has("agent") ? await startAgent(site, bus) : null;
-  if (options.parts.every((part) => part === "agent")) return { parts: { ...nothing, bus, agent }, url: null };
+  // So do senders: what they bring waits on the bus, not with them.
+  const receivers = await startTelemetry(site, bus);
+  if (options.parts.every((part) => part === "agent" || part === "receivers"))
+    return { parts: { ...nothing, bus, agent, receivers }, url: null };
   const password = await secret(options.store.kind === "clickhouse" ? options.store.password : undefined);
   const onEngine = (address: StoreAddress) => writeFileAtomically(dataDir.storeFile, JSON.stringify(address));
   const store = await openLiveStore({ options, dir: dataDir.store, password, now, log, signal, onWaiting, onEngine });
   undo.add("store", () => store.stop());
   undo.add("store file", () => rmSync(dataDir.storeFile, { force: true }));
-  const ingest = has("ingest") ? await startIngest(site, bus, store) : null;
+  const reportFinding = (finding: Finding) => publishFinding(bus, finding);
+  const ingesting = has("ingest") ? await startIngesting({ ...site, bus, store, reportFinding }) : null;
   const config = options.detectors;
   const detecting = has("detectors") ? await startDetecting({ bus, config, store, now, log, undo }) : null;
   const engine = has("remediation") ? await startEngine(site, bus, store) : null;
-  startSchedule(site, bus, detecting?.jobs ?? []);
+  startSchedule(site, bus, [...(ingesting?.jobs ?? []), ...(detecting?.jobs ?? [])]);
+  const ingest = ingesting?.ingest ?? null;
   const runner = detecting?.runner ?? null;
-  const parts = { bus, store, agent, ingest, runner, engine, reload: reloadOf(site, detecting) };
+  const parts = { bus, store, agent, receivers, ingest, runner, engine, reload: reloadOf(site, detecting) };
   const url = has("api") ? await startApi(site, parts) : null;
   return { parts, url };
 };
@@ -280,7 +294,8 @@ export const startPlatform = async (setting: PlatformSetting): Promise<Platform>
       undo.add("run file", () => rmSync(dataDir.runFile, { force: true }));
     }
     log.info({ url }, "ready");
-    const about = aboutPlatform(options, { host, store: parts.store?.about ?? "none" });
+    const receives = parts.receivers?.places ?? [];
+    const about = aboutPlatform(options, { host, store: parts.store?.about ?? "none", receives });
     return { about, url, reload: parts.reload.run, stop };
   } catch (error) {
     log.error({ err: error }, "the start failed");

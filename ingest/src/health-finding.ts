@@ -5,7 +5,17 @@ import type { Finding } from "@homeostat/schemas";
 export type ReportFinding = (finding: Finding) => Promise<void>;
 
 export interface HealthEpisode {
-  readonly rule: "ingest_store_failing" | "ingest_records_malformed";
+  readonly rule:
+    | "ingest_store_failing"
+    | "ingest_records_malformed"
+    | "ingest_bus_failing"
+    | "telemetry_malformed"
+    | "telemetry_refused"
+    | "telemetry_outside_fences"
+    | "telemetry_expired"
+    | "gateway_bus_failing"
+    | "metric_cardinality"
+    | "sender_time_wrong";
   readonly state: "firing" | "resolved";
   readonly host: string;
   /** What narrows the rule down: a topic, or nothing. */
@@ -13,7 +23,17 @@ export interface HealthEpisode {
   readonly startedAtUnixMs: number;
   readonly nowUnixMs: number;
   readonly summary: string;
+  /** Beside `topic`; values are cut to what a finding takes. */
+  readonly labels?: Readonly<Record<string, string>>;
 }
+
+const CRITICAL: ReadonlySet<HealthEpisode["rule"]> = new Set([
+  "ingest_store_failing",
+  "ingest_bus_failing",
+  "telemetry_expired",
+  "gateway_bus_failing",
+]);
+const LABEL_LENGTH_MAX = 1000;
 
 /** A `data_health` finding about ingest itself: a sick observer heals nobody. */
 export const healthFinding = (episode: HealthEpisode): Finding => ({
@@ -24,7 +44,7 @@ export const healthFinding = (episode: HealthEpisode): Finding => ({
   detector: "ingest",
   rule: episode.rule,
   state: episode.state,
-  severity: episode.rule === "ingest_store_failing" ? "critical" : "warning",
+  severity: CRITICAL.has(episode.rule) ? "critical" : "warning",
   category: "data_health",
   entity: { host: episode.host },
   started_at_unix_ms: episode.startedAtUnixMs,
@@ -33,6 +53,11 @@ export const healthFinding = (episode: HealthEpisode): Finding => ({
   unit: "",
   expected: null,
   summary: episode.summary.slice(0, 1000),
-  labels: episode.subject === "" ? {} : { topic: episode.subject },
+  labels: labelsOf(episode),
   evidence: [],
 });
+
+const labelsOf = ({ subject, labels }: HealthEpisode): Record<string, string> => {
+  if (labels === undefined) return subject === "" ? {} : { topic: subject };
+  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, value.slice(0, LABEL_LENGTH_MAX)]));
+};

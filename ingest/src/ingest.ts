@@ -11,6 +11,7 @@ import { createRetry, type Retry, type Wait } from "./retry.ts";
 import { StoreHealth } from "./store-health.ts";
 import { RANGE_BYTES_MAX, RANGE_MESSAGES_MAX } from "./telemetry/range.ts";
 import { TelemetryPartition } from "./telemetry/telemetry-partition.ts";
+import { TelemetryTroubles } from "./telemetry/troubles.ts";
 
 export interface IngestOptions {
   readonly bus: Bus;
@@ -48,6 +49,9 @@ const TELEMETRY_MIN_BYTES = RANGE_BYTES_MAX / 4;
 const PROJECTION_MESSAGES_MAX = 500;
 const PROJECTION_BYTES_MAX = 4 * 1_048_576;
 
+/** Troubles that ask to be told again, or are over, are looked for this often. */
+const TELL_MS = 15_000;
+
 const waitFor: Wait = async (ms, signal) => {
   await delay(ms, undefined, { signal });
 };
@@ -56,15 +60,20 @@ export const createIngest = (options: IngestOptions): Ingest => {
   const { bus } = options;
   const counts = noCounts();
   const health = new StoreHealth(options);
-  const plans = consumptions(options, counts, health);
+  const troubles = new TelemetryTroubles(options);
+  const plans = consumptions(options, counts, { health, troubles });
   const consumers: Consumer[] = [];
+  let telling: NodeJS.Timeout | undefined;
 
   const stop = async (): Promise<void> => {
+    clearInterval(telling);
     await Promise.all(consumers.splice(0).map((consumer) => consumer.stop()));
+    await troubles.tell();
   };
 
   const start = async (): Promise<void> => {
     if (consumers.length > 0) throw new Error("ingest runs already");
+    telling = setInterval(() => void troubles.tell(), TELL_MS).unref();
     try {
       for (const plan of plans) consumers.push(await bus.consume(plan));
     } catch (error) {
@@ -86,18 +95,25 @@ export const createIngest = (options: IngestOptions): Ingest => {
   return { start, stop, status };
 };
 
-const consumptions = (options: IngestOptions, counts: IngestCounts, health: StoreHealth): readonly ConsumeOptions[] => {
+const consumptions = (
+  options: IngestOptions,
+  counts: IngestCounts,
+  { health, troubles }: { readonly health: StoreHealth; readonly troubles: TelemetryTroubles },
+): readonly ConsumeOptions[] => {
   const { log, random = Math.random, wait = waitFor } = options;
   const retry = createRetry({ health, counts, log, random, wait });
   const onError: ConsumeOptions["onError"] = (error, at) =>
     log.warn({ err: error, ...at }, "a partition failed and is tried again");
   return [
-    { ...telemetryConsumption(options, retry, counts), onError },
+    { ...telemetryConsumption(options, { retry, counts, troubles }), onError },
     { ...projectionConsumption(options, retry, counts), onError },
   ];
 };
 
-const telemetryConsumption = (options: IngestOptions, retry: Retry, counts: IngestCounts): ConsumeOptions => {
+const telemetryConsumption = (
+  options: IngestOptions,
+  ports: { readonly retry: Retry; readonly counts: IngestCounts; readonly troubles: TelemetryTroubles },
+): ConsumeOptions => {
   const { bus, insert, config, now, log } = options;
   const limits = { lateMaxMs: config.late_max_ms, futureMaxMs: config.future_max_ms };
   return {
@@ -107,7 +123,7 @@ const telemetryConsumption = (options: IngestOptions, retry: Retry, counts: Inge
     maxBytes: RANGE_BYTES_MAX,
     minBytes: TELEMETRY_MIN_BYTES,
     maxWaitMs: config.max_wait_ms,
-    open: (partition) => TelemetryPartition.open(partition, { bus, insert, retry, counts, log, now, limits }),
+    open: (partition) => TelemetryPartition.open(partition, { ...ports, bus, insert, log, now, limits }),
   };
 };
 

@@ -1,4 +1,5 @@
 import type { TelemetrySchema } from "@homeostat/schemas";
+import type { ProducerAccount } from "./telemetry/producer-sequences.ts";
 
 /** The tables that ingest projects JSON records into, and its own ledger. */
 export type RecordTable =
@@ -7,6 +8,7 @@ export type RecordTable =
   | "remediation_runs"
   | "agent_results"
   | "heartbeats"
+  | "gateways"
   | "notifications"
   | "ingest_ledger";
 
@@ -35,6 +37,6 @@ export interface JsonInsert {
 export interface InsertPort {
   insertNative(insert: NativeInsert): Promise<void>;
   insertJson(insert: JsonInsert): Promise<void>;
-  /** The highest `last_sequence` of each producer in `ingest_ledger` for this partition. */
-  lastSequences(topic: string, partition: number): Promise<ReadonlyMap<string, number>>;
+  /** The newest account of each producer in `ingest_ledger` for this partition. */
+  lastSequences(topic: string, partition: number): Promise<ReadonlyMap<string, ProducerAccount>>;
 }

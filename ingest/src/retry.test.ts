@@ -104,6 +104,27 @@ describe("the store's health", () => {
     expect(findings[0]?.finding_id).toBe(findings[1]?.finding_id);
   });
 
+  it("is told when it is over, where it could not be told before, and names the bus where that fails", async () => {
+    const told: Finding[] = [];
+    let isDown = true;
+    const { retry } = world({
+      reportFinding: async (finding) => {
+        if (isDown) throw new Error("down");
+        told.push(finding);
+      },
+    });
+    const run = failing(8, new BusError("unreachable", "no broker", { retryable: true }));
+    await retry(at("t:0"), async () => {
+      const result = await run();
+      isDown = false;
+      return result;
+    });
+    expect(told.map(({ rule, state }) => [rule, state])).toEqual([
+      ["ingest_bus_failing", "firing"],
+      ["ingest_bus_failing", "resolved"],
+    ]);
+  });
+
   it("keeps retrying when even the report fails", async () => {
     const { retry } = world({
       reportFinding: async () => {

@@ -1,7 +1,6 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
-const first8BytesLittleEndian = (text: string): bigint =>
-  createHash("sha256").update(text, "utf8").digest().readBigUInt64LE(0);
+const first8BytesLittleEndian = (text: string): bigint => hash("sha256", text, "buffer").readBigUInt64LE(0);
 
 /**
  * Identity of a metric name: the first 8 bytes of SHA-256, little-endian.
@@ -9,13 +8,30 @@ const first8BytesLittleEndian = (text: string): bigint =>
  */
 export const metricId = (name: string): bigint => first8BytesLittleEndian(name);
 
+const SURROGATE = /[\ud800-\udfff]/;
+
 /**
- * Identity of a series: as metricId, over name, then each label's name and value in the order of the names' code units,
- * every part followed by the byte 0xFF's stand-in U+0001 (so that neighbours cannot run together).
+ * In the order of their UTF-8 bytes, as other languages and ClickHouse sort. Code units, which JavaScript compares, give the same order unless
+ * a name has a character beyond U+FFFF: its surrogates sort before U+E000 to U+FFFF, its bytes behind them.
+ */
+const inByteOrder = (names: readonly string[]): readonly string[] =>
+  names.some((name) => SURROGATE.test(name))
+    ? names.toSorted((one, other) => Buffer.compare(Buffer.from(one), Buffer.from(other)))
+    : names.toSorted();
+
+/** U+0001 ends a part; within one it is U+0002 U+0003, and U+0002 is U+0002 U+0004: no two lists of parts make the same text. */
+const ended = (part: string): string => {
+  const isPlain = !part.includes("\u0001") && !part.includes("\u0002");
+  return `${isPlain ? part : part.replaceAll("\u0002", "\u0002\u0004").replaceAll("\u0001", "\u0002\u0003")}\u0001`;
+};
+
+/**
+ * Identity of a series: as metricId, over name, then each label's name and value in the order of the names' UTF-8 bytes, every part ended
+ * by U+0001. What other languages make of it stands in test/fixtures/fingerprints.json.
  */
 export const seriesFingerprint = (name: string, labels: Readonly<Record<string, string>>): bigint => {
-  let text = `${name}\u0001`;
-  for (const label of Object.keys(labels).sort()) text += `${label}\u0001${labels[label]}\u0001`;
+  let text = ended(name);
+  for (const label of inByteOrder(Object.keys(labels))) text += ended(label) + ended(labels[label] ?? "");
   return first8BytesLittleEndian(text);
 };
 

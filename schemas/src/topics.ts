@@ -35,7 +35,7 @@ export const TOPICS = {
   "agent.commands": { key: "host", partitions: 1, retention: events, value: "SignedCommand" },
   "agent.results": { key: "host", partitions: 1, retention: events, value: "CommandResult" },
   "agent.heartbeats": { key: "host", partitions: 1, retention: compacted, value: "Heartbeat" },
-  "ingest.gateways": { key: "gateway", partitions: 1, retention: compacted, value: "GatewayReport" },
+  "ingest.gateways": { key: "gateway", partitions: 1, retention: events, value: "GatewayReport" },
   "notify.outbox": { key: "delivery_id", partitions: 1, retention: compacted, value: "Notification" },
   "telemetry.logs.dlq": { key: "host", partitions: 1, retention: events, value: "the refused value" },
   "telemetry.metrics.dlq": { key: "host", partitions: 1, retention: events, value: "the refused value" },

@@ -11,9 +11,7 @@ import {
   metricHours,
   type Store,
   StoreConfig,
-  sampleDays,
   sampleHours,
-  summedHours,
 } from "../../analytics/src/index.ts";
 import { type EmbeddedStore, startEmbeddedStore } from "../../app/src/embedded/store/index.ts";
 import { seriesFingerprint } from "../../schemas/src/index.ts";
@@ -51,8 +49,8 @@ describe("hours of series on a real engine", () => {
       },
       { name: "mem", labels: { ...LABELS, state: "free" }, points: points(1, () => 7) },
     ]);
-    await store.sumUpHours({ fromUnixMs: NOON, toUnixMs: NOON + HOUR_MS, version: 1 });
-    await store.sumUpHours({ fromUnixMs: NOON + HOUR_MS, toUnixMs: NOON + 2 * HOUR_MS, version: 1 });
+    await store.rollups.sumUpHours({ fromUnixMs: NOON, toUnixMs: NOON + HOUR_MS, version: 1 });
+    await store.rollups.sumUpHours({ fromUnixMs: NOON + HOUR_MS, toUnixMs: NOON + 2 * HOUR_MS, version: 1 });
   });
   afterAll(async () => {
     await store.close();
@@ -100,17 +98,15 @@ describe("hours of series on a real engine", () => {
     ] as const) {
       if (version === 5)
         await insertSeries(store, [{ name: "late", labels: LABELS, points: points(1, () => value * 2 - 1) }]);
-      await store.sumUpHours({ fromUnixMs: NOON, toUnixMs: NOON + HOUR_MS, version });
+      await store.rollups.sumUpHours({ fromUnixMs: NOON, toUnixMs: NOON + HOUR_MS, version });
     }
     const [row] = await store.run(metricHours, late);
     expect(row?.means).toEqual([3]);
-    const [hour] = await store.run(summedHours, TWO_HOURS);
-    expect(hour).toMatchObject({ hour_number: NOON / HOUR_MS, newest_version: 5 });
   });
 
   it("leave out hours with less than half of their minutes from what baselines learn", async () => {
     await insertSeries(store, [{ name: "short", labels: LABELS, points: points(1, () => 1).slice(0, 60) }]);
-    await store.sumUpHours({ fromUnixMs: NOON, toUnixMs: NOON + HOUR_MS, version: 6 });
+    await store.rollups.sumUpHours({ fromUnixMs: NOON, toUnixMs: NOON + HOUR_MS, version: 6 });
     expect(await store.run(metricHourBands, { ...ask, metric_name: "short" })).toEqual([]);
     expect(await store.run(metricHours, { ...ask, metric_name: "short" })).toHaveLength(1);
   });
@@ -130,10 +126,6 @@ describe("hours of series on a real engine", () => {
         [seriesFingerprint("mem", { ...LABELS, state: "free" }), 7],
       ]),
     );
-  });
-
-  it("are of days that are known without reading a sample", async () => {
-    expect(await store.run(sampleDays, {})).toEqual([{ day: Math.floor(NOON / 86_400_000) }]);
   });
 
   it("tell in which seconds a host was heard", async () => {

@@ -105,6 +105,7 @@ describe("the HTTP API on a real engine", () => {
           ],
         },
       ],
+      resolution: "raw",
     });
     const grouped = await get(
       `/api/v1/metrics/query?metric_name=cpu&group_by=host.name&aggregate=sum&step_ms=3600000&${RANGE}`,
@@ -278,11 +279,14 @@ describe("the HTTP API on a real engine", () => {
       "/api/v1/logs",
       "/api/v1/logs/histogram",
       "/api/v1/metrics",
+      "/api/v1/metrics/quantiles",
       "/api/v1/metrics/query",
       "/api/v1/metrics/series",
       "/api/v1/reload",
+      "/api/v1/retention",
       "/api/v1/runs/{run_id}",
       "/api/v1/runs/{run_id}/decision",
+      "/api/v1/traces/{trace_id}/logs",
     ]);
     expect(document.paths["/api/v1/runs/{run_id}/decision"].post.requestBody).toBeDefined();
   });

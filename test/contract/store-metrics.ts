@@ -55,8 +55,8 @@ export const describeMetricQueries = (store: () => Store): void => {
     it("aggregates a gauge by step, each series for itself", async () => {
       const rows = await store().run(metricRange, { metric_name: "mem", ...range, labels: { state: "used" } });
       expect(rows).toEqual([
-        { at_unix_ms: NOON, labels: { ...host, state: "used" }, unit: "By", value: 15 },
-        { at_unix_ms: NOON + 60_000, labels: { ...host, state: "used" }, unit: "By", value: 40 },
+        { at_unix_ms: NOON, labels: { ...host, state: "used" }, unit: "By", value: 15, resolution: "raw" },
+        { at_unix_ms: NOON + 60_000, labels: { ...host, state: "used" }, unit: "By", value: 40, resolution: "raw" },
       ]);
     });
 
@@ -75,8 +75,8 @@ export const describeMetricQueries = (store: () => Store): void => {
     it("tells a counter as its rate, the sample before the range and resets among it", async () => {
       const rows = await store().run(metricRange, { metric_name: "io", ...range });
       expect(rows).toEqual([
-        { at_unix_ms: NOON, labels: host, unit: "By/s", value: 1 },
-        { at_unix_ms: NOON + 60_000, labels: host, unit: "By/s", value: (30 + 5 + 30) / 60 },
+        { at_unix_ms: NOON, labels: host, unit: "By/s", value: 1, resolution: "raw" },
+        { at_unix_ms: NOON + 60_000, labels: host, unit: "By/s", value: (30 + 5 + 30) / 60, resolution: "raw" },
       ]);
     });
 

@@ -24,20 +24,28 @@ export interface LogLine {
   readonly atMs?: number;
   readonly severity?: number;
   readonly service?: string;
+  readonly trace?: string;
+  readonly resource?: bigint;
 }
 
 export const logBatch = (lines: readonly LogLine[]): Uint8Array => {
   const builder = new BatchBuilder("logs");
-  for (const { body, atMs = NOON, severity = 9, service = "shop" } of lines)
+  for (const { body, atMs = NOON, severity = 9, service = "shop", trace = "", resource = 0n } of lines)
     builder.append({
       timestamp: BigInt(atMs) * 1_000_000n,
       severity_number: severity,
       service_name: service,
       host_name: "host-1",
-      trace_id: "",
+      trace_id: trace,
       span_id: "",
       body,
       attributes: { "log.file.path": "/var/log/shop.log" },
+      observed_timestamp: BigInt(atMs + 1) * 1_000_000n,
+      severity_text: severity >= 17 ? "ERROR" : "INFO",
+      event_name: "",
+      scope_name: "shop.log",
+      trace_flags: trace === "" ? 0 : 1,
+      resource_id: resource,
     });
   return builder.finish(origin());
 };

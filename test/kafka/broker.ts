@@ -118,6 +118,13 @@ export class Broker {
     return new Broker({ address: `127.0.0.1:${port}`, dir, classPath: jars });
   }
 
+  /** Of the process that runs now. */
+  get pid(): number {
+    const pid = this.#process?.pid;
+    if (pid === undefined) throw new Error("the broker does not run");
+    return pid;
+  }
+
   /** Resolves when it takes requests. */
   async start(): Promise<void> {
     const child = spawn(

@@ -157,7 +157,7 @@ class HostAgent implements Agent {
       at_unix_ms: this.#options.now(),
       started_at_unix_ms: this.#startedUnixMs,
       ledger: this.#spool.ledger(),
-      topics: {},
+      topics: this.#spool.topicLedgers(),
       spool_bytes: this.#spool.bytes,
     };
   }

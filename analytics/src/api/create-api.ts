@@ -8,11 +8,14 @@ import {
 } from "fastify-type-provider-zod";
 import { heartbeats } from "../queries/heartbeats.ts";
 import { incidentsList } from "../queries/incidents.ts";
+import { retentionRoute } from "../space/retention-route.ts";
 import { bearerCheck, bearerTest, checkLoopbackHost } from "./access.ts";
 import { ApiError, answerError } from "./api-error.ts";
 import type { ApiInstance } from "./api-instance.ts";
 import type { ApiPorts } from "./api-ports.ts";
+import { type DeadLetterPort, dlqReplayRoute, dlqRoutes } from "./dlq-routes.ts";
 import { decisionRoutes, incidentRoutes, reportRoute, runRoute } from "./incident-routes.ts";
+import { ledgerRoutes, type WaitingPort } from "./ledger-routes.ts";
 import { logRoutes } from "./log-routes.ts";
 import { metricRoutes } from "./metric-routes.ts";
 import { healthRoute, platformRoutes, reloadRoute } from "./platform-routes.ts";
@@ -23,6 +26,10 @@ export interface ApiOptions extends ApiPorts {
   readonly version: string;
   /** What POST wants as `Authorization: Bearer …`. */
   readonly token: string;
+  /** Absent where this process has no bus. */
+  readonly deadLetters?: DeadLetterPort;
+  /** What waits on the bus; absent where this process has none. */
+  readonly waiting?: WaitingPort;
   /** True where only this machine can connect: reading needs no token then, and only loopback names are answered. */
   readonly isLoopback: boolean;
 }
@@ -73,12 +80,16 @@ const apiRoutes = (api: ApiInstance, options: ApiOptions): void => {
     reportRoute(reading, options);
     runRoute(reading, options);
     platformRoutes(reading, options);
+    retentionRoute(reading, options);
+    ledgerRoutes(reading, options);
+    if (options.deadLetters !== undefined) dlqRoutes(reading, options.deadLetters);
     reading.get("/openapi.json", { schema: { hide: true } }, async () => reading.swagger());
   });
   api.register(async (deciding) => {
     deciding.addHook("onRequest", async (request) => wantToken(request));
     decisionRoutes(deciding, options);
     reloadRoute(deciding, options);
+    if (options.deadLetters !== undefined) dlqReplayRoute(deciding, options.deadLetters);
   });
 };
 

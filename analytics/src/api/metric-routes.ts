@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { metricNames } from "../queries/metric-names.ts";
-import { MetricAggregate, metricRange } from "../queries/metric-range.ts";
+import { metricQuantile } from "../queries/metric-quantile.ts";
+import { MetricAggregate, metricRange, Resolution } from "../queries/metric-range.ts";
 import { metricSeries } from "../queries/metric-series.ts";
 import { abandoned } from "./abandoned.ts";
 import { ErrorBody } from "./api-error.ts";
@@ -23,16 +24,35 @@ const Matcher = {
   label: LabelFilters,
 };
 
-/** Rows come by labels, then time. */
-const bySeries = (rows: readonly z.output<typeof metricRange.row>[]): z.infer<typeof Series>[] => {
-  const series = new Map<string, z.infer<typeof Series>>();
-  for (const { labels, unit, at_unix_ms, value } of rows) {
-    const key = JSON.stringify(labels);
-    const known = series.get(key) ?? { labels, unit, points: [] };
-    known.points.push([at_unix_ms, value]);
-    series.set(key, known);
+const Quantiles = z.strictObject({
+  labels: z.record(z.string(), z.string()),
+  unit: z.string(),
+  quantile: z.number(),
+  points: z.array(z.tuple([z.int(), z.number().nullable()])),
+});
+
+type Point = { readonly at_unix_ms: number; readonly value: number | null };
+
+/** Rows as series: rows of which `seriesOf` says the same are the points of one, in their order. */
+const bySeries = <Row extends Point, Series extends object>(
+  rows: readonly Row[],
+  seriesOf: (row: Row) => Series,
+): (Series & { points: [number, number | null][] })[] => {
+  const known = new Map<string, Series & { points: [number, number | null][] }>();
+  for (const row of rows) {
+    const series = seriesOf(row);
+    const key = JSON.stringify(series);
+    const one = known.get(key) ?? { ...series, points: [] };
+    one.points.push([row.at_unix_ms, row.value]);
+    known.set(key, one);
   }
-  return [...series.values()];
+  return [...known.values()];
+};
+
+/** The coarsest that some step was read from. */
+const coarsest = (rows: readonly { readonly resolution: Resolution }[]): Resolution => {
+  const used = new Set(rows.map(({ resolution }) => resolution));
+  return Resolution.options.findLast((resolution) => used.has(resolution)) ?? "raw";
 };
 
 const matcher = ({ label, ...query }: { readonly label?: z.infer<typeof LabelFilters> }) => ({
@@ -70,23 +90,38 @@ export const metricRoutes = (api: ApiInstance, { run, now }: ApiPorts): void => 
     },
   );
 
+  rangeRoute(api, { run, now });
+  quantileRoute(api, { run, now });
+};
+
+type RangePorts = Pick<ApiPorts, "run" | "now">;
+
+const Steps = {
+  step_ms: z.coerce.number().int().optional().describe("default: 60000"),
+  group_by: z.string().max(1000).optional().describe("names of labels, with commas; default: each series for itself"),
+};
+
+const rangeRoute = (api: ApiInstance, { run, now }: RangePorts): void => {
   api.get(
     "/metrics/query",
     {
       schema: {
-        summary: "A metric by steps of time; counters as their rate per second",
+        summary: "A metric by steps of time; counters and deltas as their rate per second",
         querystring: z.strictObject({
           ...Matcher,
           ...TimeRange,
-          step_ms: z.coerce.number().int().optional().describe("default: 60000"),
+          ...Steps,
           aggregate: MetricAggregate.optional().describe("within a series and across those of a group; default: avg"),
-          group_by: z
-            .string()
-            .max(1000)
-            .optional()
-            .describe("names of labels, with commas; default: each series for itself"),
+          resolution: z.enum(["auto", "raw"]).optional().describe("raw reads samples only; default: auto"),
         }),
-        response: { 200: z.strictObject({ series: z.array(Series) }), "4xx": ErrorBody, "5xx": ErrorBody },
+        response: {
+          200: z.strictObject({
+            series: z.array(Series),
+            resolution: Resolution.describe("the coarsest that a step was read from: samples, minutes or hours"),
+          }),
+          "4xx": ErrorBody,
+          "5xx": ErrorBody,
+        },
       },
     },
     async ({ query }, reply) => {
@@ -97,7 +132,41 @@ export const metricRoutes = (api: ApiInstance, { run, now }: ApiPorts): void => 
         metric_name: query.metric_name,
         group_by: commaList(group_by ?? ""),
       };
-      return { series: bySeries(await run(metricRange, params, { signal: abandoned(reply) })) };
+      const rows = await run(metricRange, params, { signal: abandoned(reply) });
+      return { series: bySeries(rows, ({ labels, unit }) => ({ labels, unit })), resolution: coarsest(rows) };
+    },
+  );
+};
+
+const quantileRoute = (api: ApiInstance, { run, now }: RangePorts): void => {
+  api.get(
+    "/metrics/quantiles",
+    {
+      schema: {
+        summary: "Quantiles of a histogram by steps of time",
+        querystring: z.strictObject({
+          ...Matcher,
+          ...TimeRange,
+          ...Steps,
+          quantile: z.string().max(200).optional().describe("from 0 to 1, with commas; default: 0.5,0.9,0.99"),
+        }),
+        response: { 200: z.strictObject({ series: z.array(Quantiles) }), "4xx": ErrorBody, "5xx": ErrorBody },
+      },
+    },
+    async ({ query }, reply) => {
+      const { group_by, quantile, ...rest } = matcher(query) as ReturnType<typeof matcher> & {
+        group_by?: string;
+        quantile?: string;
+      };
+      const params = {
+        ...rest,
+        ...timeRange(query, { nowUnixMs: now() }),
+        metric_name: query.metric_name,
+        group_by: commaList(group_by ?? ""),
+        ...(quantile !== undefined && { quantiles: commaList(quantile).map(Number) }),
+      };
+      const rows = await run(metricQuantile, params, { signal: abandoned(reply) });
+      return { series: bySeries(rows, ({ labels, unit, quantile: of }) => ({ labels, unit, quantile: of })) };
     },
   );
 };

@@ -2,12 +2,10 @@ import { Heartbeat } from "@homeostat/schemas";
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
 import { heartbeats } from "../queries/heartbeats.ts";
-import { ledger } from "../queries/ledger.ts";
 import { abandoned } from "./abandoned.ts";
 import { ApiError, ErrorBody } from "./api-error.ts";
 import type { ApiInstance } from "./api-instance.ts";
 import { type ApiPorts, Component, Reloaded } from "./api-ports.ts";
-import { TimeRange, timeRange } from "./query-strings.ts";
 
 const Health = z.strictObject({
   status: z.enum(["ok", "degraded", "failing"]),
@@ -61,21 +59,6 @@ export const platformRoutes = (api: ApiInstance, ports: ApiPorts): void => {
     async (_, reply) => {
       const rows = await ports.run(heartbeats, {}, { signal: abandoned(reply) });
       return { agents: rows.map(({ record }) => record) };
-    },
-  );
-
-  api.get(
-    "/ledger",
-    {
-      schema: {
-        summary: "What ingest did, by topic and producer",
-        querystring: z.strictObject(TimeRange),
-        response: { 200: z.strictObject({ ledger: z.array(ledger.row) }), "4xx": ErrorBody, "5xx": ErrorBody },
-      },
-    },
-    async ({ query }, reply) => {
-      const rows = await ports.run(ledger, timeRange(query, { nowUnixMs: ports.now() }), { signal: abandoned(reply) });
-      return { ledger: [...rows] };
     },
   );
 };

@@ -3,6 +3,7 @@ import type { Log } from "@homeostat/schemas";
 import { StoreError, storeError } from "../store/store-error.ts";
 import { MIGRATIONS_DIR, type Migration, readMigrations } from "./migration-files.ts";
 import { type AppliedMigration, planMigrations } from "./plan-migrations.ts";
+import { probeWordIndex } from "./probe-word-index.ts";
 import { type MigrationConfig, renderDatabase, renderMigration, SCHEMA_MIGRATIONS } from "./render-migration.ts";
 import { statements } from "./statements.ts";
 
@@ -18,10 +19,17 @@ export interface MigrateOptions {
 /** Waits until every node of a cluster has done it. */
 const SETTINGS = { distributed_ddl_task_timeout: "120", wait_end_of_query: 1 } as const;
 
+/** There is no RENAME COLUMN that asks whether it was done already: the new name being taken says so (DUPLICATE_COLUMN). */
+const wasRenamed = (query: string, { clickhouseCode }: StoreError): boolean =>
+  clickhouseCode === DUPLICATE_COLUMN && /\bRENAME COLUMN\b/.test(query);
+
+const DUPLICATE_COLUMN = 15;
+
 const apply = async (sql: string, doing: string, { client, config }: MigrateOptions): Promise<void> => {
   for (const query of statements(renderMigration(sql, config)))
     await client.command({ query, clickhouse_settings: SETTINGS }).catch((cause: unknown) => {
-      throw storeError(cause, doing);
+      const error = storeError(cause, doing);
+      if (!wasRenamed(query, error)) throw error;
     });
 };
 
@@ -63,8 +71,13 @@ export const migrate = async (options: MigrateOptions): Promise<void> => {
     throw new StoreError("bad_migration", `the database cannot be migrated: ${plan.problems.join("; ")}`, {
       retryable: false,
     });
+  if (plan.pending.length === 0) return;
+  const word_index = await probeWordIndex(options.client, options.config);
+  if (word_index === "tokenbf")
+    options.log.warn({}, "the server makes no index of type text: words in logs are found by tokenbf");
+  const rendering = { ...options, config: { ...options.config, word_index } };
   for (const migration of plan.pending) {
-    await apply(migration.sql, `migration ${migration.name}`, options);
+    await apply(migration.sql, `migration ${migration.name}`, rendering);
     await record(migration, options);
     options.log.info({ migration: migration.name }, "migration applied");
   }

@@ -62,8 +62,18 @@ describe("a migration", () => {
   ])("can be repeated in every statement, for %s", async (_, config) => {
     for (const statement of await renderedMigrations(config))
       expect(statement).toMatch(
-        /^(--.*\n|\s)*(CREATE (TABLE|DATABASE) IF NOT EXISTS|ALTER TABLE .* (ADD|DROP) \w+ IF (NOT )?EXISTS)/,
+        /^(--.*\n|\s)*(CREATE (TABLE|DATABASE) IF NOT EXISTS|CREATE OR REPLACE TABLE .*\nENGINE = Distributed|ALTER TABLE .*\s+((ADD|DROP|MATERIALIZE) \w+ IF (NOT )?EXISTS|(RENAME|MODIFY) COLUMN))/,
       );
+  });
+
+  it("has the older index on words where the server lacks the newer one, and nothing of the newer", async () => {
+    const indexes = async (word_index: "text" | "tokenbf") =>
+      (await renderedMigrations(StoreConfig.parse({ word_index })))
+        .join(";")
+        .match(/TYPE (text|tokenbf_v1)\(/g)
+        ?.map((index) => index.slice(5, -1));
+    expect(new Set(await indexes("text"))).toEqual(new Set(["text"]));
+    expect(new Set(await indexes("tokenbf"))).toEqual(new Set(["tokenbf_v1"]));
   });
 
   it("is known by its number and name only when it has them", async () => {
@@ -122,6 +132,7 @@ describe("retention", () => {
   const definition = (name: string, days: number) => ({
     name,
     engine_full: `MergeTree PARTITION BY toDate(at) ORDER BY at TTL toDateTime(at) + toIntervalDay(${days}) SETTINGS ttl_only_drop_parts = 1`,
+    storage_policy: "default",
   });
 
   it("changes only tables whose days differ", () => {
@@ -129,6 +140,22 @@ describe("retention", () => {
     expect(
       retentionChanges([definition("logs", 14), definition("metric_samples", 30), definition("theirs", 1)], config),
     ).toEqual(["ALTER TABLE homeostat.logs MODIFY TTL toDateTime(at) + toIntervalDay(5)"]);
+  });
+
+  const cold = { after_days: { logs: 3, metric_samples: 60 }, storage_policy: "hot_cold", volume: "cold" };
+
+  it("moves rows to the cold volume before it drops them, and not where they would be dropped first", () => {
+    const moves = "TTL toDateTime(at) + toIntervalDay(3) TO VOLUME 'cold', toDateTime(at) + toIntervalDay(14)";
+    const definitions = [definition("logs", 14), definition("metric_samples", 30)];
+    expect(retentionChanges(definitions, { ...single, cold })).toEqual([
+      "ALTER TABLE homeostat.logs MODIFY SETTING storage_policy = 'hot_cold'",
+      `ALTER TABLE homeostat.logs MODIFY ${moves}`,
+    ]);
+    const moved = { name: "logs", engine_full: `MergeTree ORDER BY at ${moves}`, storage_policy: "hot_cold" };
+    expect(retentionChanges([moved], { ...single, cold })).toEqual([]);
+    expect(retentionChanges([moved], single)).toEqual([
+      "ALTER TABLE homeostat.logs MODIFY TTL toDateTime(at) + toIntervalDay(14)",
+    ]);
   });
 
   it("changes the tables of rows on a cluster", () => {

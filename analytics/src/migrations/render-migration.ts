@@ -1,6 +1,6 @@
 import type { StoreConfig } from "../store/store-config.ts";
 
-export type MigrationConfig = Pick<StoreConfig, "database" | "cluster" | "ttl_days">;
+export type MigrationConfig = Pick<StoreConfig, "database" | "cluster" | "ttl_days" | "word_index">;
 
 const identifier = (name: string): string => (/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? name : `\`${name}\``);
 
@@ -17,12 +17,14 @@ const engine = (name: string, argument: string | undefined, { cluster }: Migrati
   return `Replicated${name}(${argument === undefined ? place : `${place}, ${argument}`})`;
 };
 
-const distributed = (table: string, shardingKey: string, config: MigrationConfig): string => {
+type Create = "CREATE TABLE IF NOT EXISTS" | "CREATE OR REPLACE TABLE";
+
+const distributed = (create: Create, table: string, shardingKey: string, config: MigrationConfig): string => {
   const { database, cluster } = config;
   if (cluster === null) return "";
   const local = localTable(table, config);
   return (
-    `CREATE TABLE IF NOT EXISTS ${database}.${table} ${onCluster(config)} AS ${local}\n` +
+    `${create} ${database}.${table} ${onCluster(config)} AS ${local}\n` +
     `ENGINE = Distributed(${identifier(cluster)}, ${database}, ${table}_local, ${shardingKey})`
   );
 };
@@ -36,6 +38,13 @@ const ttlDays = (table: string, { ttl_days }: MigrationConfig): string => {
   return String(days);
 };
 
+export const TEXT_INDEX = "text(tokenizer = 'splitByNonAlpha')";
+/** 32 KiB of bits, three hashes for each word of a granule. */
+const TOKENBF = "tokenbf_v1(32768, 3, 0) GRANULARITY 1";
+
+/** As migration 0001 has it, whose text may not change any more; 0005 drops this index. */
+const FIRST_WORD_INDEX = "text(tokenizer = 'splitByNonAlpha', preprocessor = lower(body))";
+
 const placeholder = (text: string, config: MigrationConfig): string => {
   const [name = "", first = "", ...rest] = text.split(":");
   switch (name) {
@@ -46,9 +55,13 @@ const placeholder = (text: string, config: MigrationConfig): string => {
     case "engine":
       return engine(first, rest[0], config);
     case "distributed":
-      return distributed(first, rest.join(":"), config);
+      return distributed("CREATE TABLE IF NOT EXISTS", first, rest.join(":"), config);
+    case "distributed_again":
+      return distributed("CREATE OR REPLACE TABLE", first, rest.join(":"), config);
     case "ttl_days":
       return ttlDays(first, config);
+    case "word_index":
+      return config.word_index === "tokenbf" ? TOKENBF : TEXT_INDEX;
     case "deduplication_window":
       return config.cluster === null
         ? `non_replicated_deduplication_window = ${DEDUPLICATION_WINDOW}`
@@ -60,10 +73,13 @@ const placeholder = (text: string, config: MigrationConfig): string => {
 
 /**
  * The SQL of a migration for one node or a cluster. `{{table:logs}}` names the table of rows, `{{engine:MergeTree}}` becomes
- * Replicated on a cluster, `{{distributed:logs:key}}` is a statement there and nothing on one node.
+ * Replicated on a cluster, `{{distributed:logs:key}}` is a statement there and nothing on one node; `{{distributed_again:logs:key}}` gives the
+ * Distributed table, which holds no rows, the columns that its local tables have by now.
  */
 export const renderMigration = (sql: string, config: MigrationConfig): string =>
-  sql.replace(/\{\{(.*?)\}\}/g, (_, text: string) => placeholder(text.trim(), config));
+  sql
+    .replace(/\{\{(.*?)\}\}/g, (_, text: string) => placeholder(text.trim(), config))
+    .replace(FIRST_WORD_INDEX, () => (config.word_index === "tokenbf" ? TOKENBF : FIRST_WORD_INDEX));
 
 export const renderDatabase = (config: MigrationConfig): string =>
   `CREATE DATABASE IF NOT EXISTS ${config.database} ${onCluster(config)}`;

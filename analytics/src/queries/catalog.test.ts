@@ -20,6 +20,9 @@ const SAMPLE: Readonly<Record<string, unknown>> = {
   host_names: ["h"],
   finding_ids: [],
   command_ids: [],
+  trace_id: "0af7651916cd43dd8448eb211c80319c",
+  resource_ids: [],
+  resource: {},
   labels: {},
 };
 

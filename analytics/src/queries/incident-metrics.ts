@@ -7,8 +7,8 @@ const HOSTS_MAX = 50;
 const STEPS_MAX = 1000;
 
 /**
- * Every series of some hosts by steps of time: what an incident's causes are looked for in. Gauges as their mean; counters as their
- * increase per second since the step before, where a fall is a reset and tells nothing. Beyond the cap the series with the greatest
+ * Every series of some hosts by steps of time: what an incident's causes are looked for in. Gauges as their mean; deltas as
+ * their sum per second; counters as their increase per second since the step before, where a fall is a reset and tells nothing. Beyond the cap the series with the greatest
  * fingerprints are left out, which says nothing about them.
  */
 export const incidentMetrics = defineQuery({
@@ -40,7 +40,7 @@ export const incidentMetrics = defineQuery({
   sql: `
 WITH
   series AS (
-    SELECT fingerprint, any(metric_id) AS id, any(metric_name) AS name, any(kind) = 'counter' AS is_counter,
+    SELECT fingerprint, any(metric_id) AS id, any(metric_name) AS name, any(kind) = 'counter' AS is_counter, any(kind) = 'delta' AS is_delta,
       any(metric_series.host_name) AS host, any(metric_series.service_name) AS service, any(metric_series.attributes) AS attributes
     FROM metric_series
     WHERE has({host_names:Array(String)}, metric_series.host_name)
@@ -55,6 +55,7 @@ WITH
       fingerprint,
       intDiv(toUnixTimestamp64Milli(timestamp), {step_ms:Int64}) * {step_ms:Int64} AS bucket,
       avg(value) AS mean,
+      sum(value) AS total,
       argMax(value, timestamp) AS last
     FROM metric_samples
     WHERE metric_id IN (SELECT id FROM series)
@@ -71,7 +72,7 @@ WITH
       series.is_counter AS is_counter,
       last - lagInFrame(last, 1, inf) OVER by_series AS rise,
       bucket - lagInFrame(bucket, 1, bucket) OVER by_series AS elapsed_ms,
-      if(is_counter, rise * 1000 / elapsed_ms, mean) AS value
+      multiIf(is_counter, rise * 1000 / elapsed_ms, series.is_delta, total * 1000 / {step_ms:Int64}, mean) AS value
     FROM buckets
     INNER JOIN series ON series.fingerprint = buckets.fingerprint
     WINDOW by_series AS (PARTITION BY buckets.fingerprint ORDER BY bucket ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { defineQuery } from "../store/query.ts";
-import { LogParams, MATCHING_LOGS } from "./log-params.ts";
+import { bindLogs, LogParams, MATCHING_LOGS } from "./log-params.ts";
 
 /** How many matching records by step of time and severity; steps without any are left out. */
 export const logHistogram = defineQuery({
@@ -10,7 +10,8 @@ export const logHistogram = defineQuery({
     .refine(({ from_unix_ms, to_unix_ms, step_ms }) => (to_unix_ms - from_unix_ms) / step_ms <= 11_000, {
       path: ["step_ms"],
       message: "want at most 11000 steps",
-    }),
+    })
+    .transform(bindLogs),
   rowsMax: 300_000,
   row: z.strictObject({ at_unix_ms: z.int(), severity_number: z.int(), count: z.int() }),
   sql: `

@@ -1,29 +1,20 @@
 import { z } from "zod";
 import { defineQuery } from "../store/query.ts";
-import { LogParams, MATCHING_LOGS } from "./log-params.ts";
+import { bindLogs, LogParams, MATCHING_LOGS } from "./log-params.ts";
+import { LOG_COLUMNS, LogRow } from "./log-row.ts";
 
 export const LOG_ROWS_MAX = 10_000;
 
-/** Log records, newest first. Token search goes through the text index on bodies. */
+/** Log records, newest first. Words are found by the index on bodies, traces by theirs. */
 export const logSearch = defineQuery({
   name: "log_search",
-  params: z.strictObject({ ...LogParams.shape, limit: z.int().min(1).max(LOG_ROWS_MAX).default(100) }),
+  params: z
+    .strictObject({ ...LogParams.shape, limit: z.int().min(1).max(LOG_ROWS_MAX).default(100) })
+    .transform(bindLogs),
   rowsMax: LOG_ROWS_MAX,
-  row: z.strictObject({
-    /** Nanoseconds do not fit a JSON number: a string. */
-    time_unix_nano: z.string(),
-    severity_number: z.int(),
-    host_name: z.string(),
-    service_name: z.string(),
-    trace_id: z.string(),
-    span_id: z.string(),
-    body: z.string(),
-    attributes: z.record(z.string(), z.string()),
-  }),
+  row: LogRow,
   sql: `
-SELECT
-  toString(toUnixTimestamp64Nano(timestamp)) AS time_unix_nano,
-  severity_number, host_name, service_name, trace_id, span_id, body, attributes
+SELECT ${LOG_COLUMNS}
 FROM logs
 WHERE ${MATCHING_LOGS}
 ORDER BY timestamp DESC

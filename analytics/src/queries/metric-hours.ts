@@ -58,9 +58,14 @@ export const metricHours = defineQuery({
 WITH
   series AS (${MATCHING_SERIES}),
   newest AS (
-    SELECT fingerprint, intDiv(toUnixTimestamp(hour), 3600) AS hour_number, argMax(mean, version) AS hour_mean
+    SELECT
+      fingerprint,
+      intDiv(toUnixTimestamp(hour), 3600) AS hour_number,
+      argMax(mean, version) AS hour_mean,
+      argMax(minutes, version) AS hour_minutes
     ${ROWS}
     GROUP BY fingerprint, hour_number
+    HAVING hour_minutes > 0
   ),
   pages AS (
     SELECT fingerprint, arraySort(groupArray((hour_number, hour_mean))) AS points
@@ -73,7 +78,7 @@ SELECT
   lower(leftPad(hex(pages.fingerprint), 16, '0')) AS fingerprint,
   {metric_name:String} AS metric_name,
   series.kind AS kind,
-  series.unit AS unit,
+  if(series.kind = 'delta', series.unit || '/s', series.unit) AS unit,
   series.attributes['host.name'] AS host_name,
   series.attributes['service.name'] AS service_name,
   series.attributes AS labels,
@@ -121,33 +126,4 @@ SELECT
   arrayMap(point -> point.2.3, points) AS highs
 FROM pages
 ORDER BY pages.fingerprint`,
-});
-
-/** Which hours (since 1970) of the range have been summed up, and when last. */
-export const summedHours = defineQuery({
-  name: "summed_hours",
-  params: RangeParams,
-  rowsMax: 100_000,
-  row: z.strictObject({ hour_number: z.int(), series: z.int(), newest_version: z.int() }),
-  sql: `
-SELECT
-  intDiv(toUnixTimestamp(metric_hours.hour), 3600) AS hour_number,
-  uniq(fingerprint) AS series,
-  max(metric_hours.version) AS newest_version
-FROM metric_hours
-WHERE hour >= toDateTime(intDiv({from_unix_ms:Int64}, 1000)) AND hour < toDateTime(intDiv({to_unix_ms:Int64}, 1000))
-GROUP BY hour_number
-ORDER BY hour_number`,
-});
-
-/** The days (since 1970) that have samples. Every partition is a day, so no sample is read for it. */
-export const sampleDays = defineQuery({
-  name: "sample_days",
-  params: z.strictObject({}),
-  rowsMax: 10_000,
-  row: z.strictObject({ day: z.int() }),
-  sql: `
-SELECT DISTINCT toUInt32(toDate(parseDateTimeBestEffort(_partition_id))) AS day
-FROM metric_samples
-ORDER BY day`,
 });

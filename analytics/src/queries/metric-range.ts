@@ -1,35 +1,34 @@
 import { z } from "zod";
 import { defineQuery } from "../store/query.ts";
-import { labelsMap, MATCHING_SERIES, METRIC_ID, RangeParams, SeriesParams } from "./range-params.ts";
+import { PIECES, RESOLUTIONS } from "./metric-pieces.ts";
+import { checkSteps, GroupBy, labelsMap, MATCHING_SERIES, RangeParams, SeriesParams, StepMs } from "./range-params.ts";
 
 export const MetricAggregate = z.enum(["avg", "min", "max", "sum", "last"]);
 export type MetricAggregate = z.infer<typeof MetricAggregate>;
 
 const POINTS_MAX = 100_000;
-const STEPS_MAX = 11_000;
 
 const Params = z
   .strictObject({
     ...SeriesParams.shape,
     ...RangeParams.shape,
-    step_ms: z.int().min(1000).max(86_400_000).default(60_000),
+    step_ms: StepMs,
     aggregate: MetricAggregate.default("avg"),
-    /** Names of labels; series that agree in them become one. Empty: every series for itself. */
-    group_by: z.array(z.string().min(1).max(100)).max(10).default([]),
+    /** `raw` reads samples only. */
+    resolution: z.enum(["auto", "raw"]).default("auto"),
+    group_by: GroupBy,
   })
-  .refine(({ from_unix_ms, to_unix_ms }) => from_unix_ms < to_unix_ms, {
-    path: ["to_unix_ms"],
-    message: "want from < to",
-  })
-  .refine(({ from_unix_ms, to_unix_ms, step_ms }) => (to_unix_ms - from_unix_ms) / step_ms <= STEPS_MAX, {
-    path: ["step_ms"],
-    message: `want at most ${STEPS_MAX} steps`,
-  })
+  .superRefine(checkSteps)
   .transform(({ labels, ...params }) => ({ ...params, labels: labelsMap(labels) }));
+
+/** What a step was read from: the coarsest of it. */
+export const Resolution = z.enum(["raw", "1m", "1h"]);
+export type Resolution = z.infer<typeof Resolution>;
 
 /**
  * A metric by steps of time. Within a series: gauges by `aggregate`; counters as their increase per second (a fall is a reset, what
- * comes after it counts from zero). Across the series of a group: by `aggregate` again, `last` and `sum` adding them up.
+ * comes after it counts from zero); deltas as their sum per second. Across the series of a group: by `aggregate` again, `last` and `sum`
+ * adding them up. Read from rollups where these serve (see metric-pieces.ts), from samples elsewhere: the answer is the same.
  */
 export const metricRange = defineQuery({
   name: "metric_range",
@@ -40,44 +39,51 @@ export const metricRange = defineQuery({
     labels: z.record(z.string(), z.string()),
     unit: z.string(),
     value: z.number().nullable(),
+    resolution: Resolution,
   }),
   sql: `
 WITH
   series AS (${MATCHING_SERIES}),
-  (SELECT any(kind) = 'counter' FROM series) AS is_counter,
-  intDiv({from_unix_ms:Int64}, {step_ms:Int64}) * {step_ms:Int64} AS first_bucket,
-  buckets AS (
+  (SELECT any(kind) FROM series) AS kind,
+  ${RESOLUTIONS},
+  pieces AS (${PIECES}),
+  by_step AS (
     SELECT
       fingerprint,
-      intDiv(toUnixTimestamp64Milli(timestamp), {step_ms:Int64}) * {step_ms:Int64} AS bucket,
-      argMin(value, timestamp) AS first_value,
-      argMax(value, timestamp) AS last_value,
-      multiIf({aggregate:String} = 'min', min(value), {aggregate:String} = 'max', max(value), {aggregate:String} = 'last', last_value, avg(value)) AS gauge,
-      arrayMap(point -> point.2, arraySort(groupArrayIf((timestamp, value), is_counter))) AS points
-    FROM metric_samples
-    WHERE metric_id = ${METRIC_ID}
-      AND fingerprint IN (SELECT fingerprint FROM series)
-      AND timestamp >= fromUnixTimestamp64Milli(first_bucket - if(is_counter, greatest({step_ms:Int64}, 60000), 0))
-      AND timestamp < fromUnixTimestamp64Milli({to_unix_ms:Int64})
+      intDiv(at, {step_ms:Int64}) * {step_ms:Int64} AS bucket,
+      max(level) AS coarsest,
+      multiIf(
+        kind = 'delta', sum(sum) / ({step_ms:Int64} / 1000),
+        {aggregate:String} = 'min', min(min),
+        {aggregate:String} = 'max', max(max),
+        {aggregate:String} = 'last', argMax(last, at),
+        sum(sum) / sum(count)) AS plain,
+      arraySort(groupArrayIf((at, first, last, increase), kind = 'counter')) AS counted,
+      argMin(first, at) AS first_value,
+      argMax(last, at) AS last_value
+    FROM pieces
     GROUP BY fingerprint, bucket
   ),
   steps AS (
     SELECT
       fingerprint,
       bucket,
-      gauge,
-      arraySum((rise, value) -> if(rise < 0, value, rise), arrayDifference(points), points) AS rise_inside,
+      coarsest,
+      plain,
+      arraySum(piece -> piece.4, counted) AS rise_in_pieces,
+      arraySum((piece, before) -> if(piece.2 < before.3, piece.2, piece.2 - before.3), arrayPopFront(counted), arrayPopBack(counted)) AS rise_between,
       lagInFrame(toNullable(last_value)) OVER by_series AS value_before,
       if(isNull(value_before), 0, if(first_value < value_before, first_value, first_value - value_before)) AS rise_before,
-      if(is_counter, (rise_inside + assumeNotNull(rise_before)) / ({step_ms:Int64} / 1000), gauge) AS value
-    FROM buckets
+      if(kind = 'counter', (rise_in_pieces + rise_between + assumeNotNull(rise_before)) / ({step_ms:Int64} / 1000), plain) AS value
+    FROM by_step
     WINDOW by_series AS (PARTITION BY fingerprint ORDER BY bucket ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
   )
 SELECT
   bucket AS at_unix_ms,
   if(empty({group_by:Array(String)}), series.attributes, mapFilter((name, label) -> has({group_by:Array(String)}, name), series.attributes)) AS labels,
-  any(series.unit) || if(is_counter, '/s', '') AS unit,
-  multiIf({aggregate:String} = 'min', min(steps.value), {aggregate:String} = 'max', max(steps.value), {aggregate:String} = 'avg', avg(steps.value), sum(steps.value)) AS value
+  any(series.unit) || if(kind IN ('counter', 'delta'), '/s', '') AS unit,
+  multiIf({aggregate:String} = 'min', min(steps.value), {aggregate:String} = 'max', max(steps.value), {aggregate:String} = 'avg', avg(steps.value), sum(steps.value)) AS value,
+  ['raw', '1m', '1h'][max(coarsest) + 1] AS resolution
 FROM steps
 INNER JOIN series ON series.fingerprint = steps.fingerprint
 WHERE bucket >= first_bucket

@@ -81,7 +81,10 @@ ORDER BY timestamp
 LIMIT ${LOGS_MAX + 1}`,
 });
 
-/** In which seconds each host has sent samples of any metric, as offsets in seconds from the range's beginning. */
+/**
+ * In which seconds each host has sent samples of any metric, as offsets in seconds from the range's beginning. A staleness marker (NaN) is
+ * what another has to say of a host that is gone.
+ */
 export const hostSeconds = defineQuery({
   name: "host_seconds",
   params: RangeParams,
@@ -103,6 +106,7 @@ FROM (
   FROM metric_samples
   WHERE timestamp >= fromUnixTimestamp64Milli({from_unix_ms:Int64})
     AND timestamp < fromUnixTimestamp64Milli({to_unix_ms:Int64})
+    AND NOT isNaN(value)
   GROUP BY fingerprint, second
 ) AS heard
 INNER JOIN series ON series.fingerprint = heard.fingerprint

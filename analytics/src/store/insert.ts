@@ -2,6 +2,7 @@ import { Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { ClickHouseClient, ClickHouseSettings } from "@clickhouse/client";
 import { InsertError, type TelemetrySchema } from "@homeostat/schemas";
+import { nativeInsert as nativeInsertStatement } from "../migrations/native-insert.ts";
 import { storeError } from "./store-error.ts";
 
 export interface NativeInsert {
@@ -50,7 +51,7 @@ export const insertNative = async (client: ClickHouseClient, insert: NativeInser
   try {
     // `exec` and not `insert`: the body is compressed already, and the header says so.
     const { stream, summary } = await client.exec({
-      query: `INSERT INTO ${table} FORMAT Native`,
+      query: nativeInsertStatement(table),
       values: Readable.from(frames, { objectMode: true }),
       http_headers: { "Content-Encoding": "zstd" },
       clickhouse_settings: settings(dedupToken, rowCount),

@@ -24,6 +24,8 @@ export type SamplesAsked = z.input<typeof SamplesAsked>;
 export const SAMPLES_MAX = 1_000_000;
 
 const ROW_BYTES = 24;
+/** The engine gathers an answer in so much memory, then on its disk. */
+const ANSWER_MEMORY_BYTES = 1_048_576;
 
 const STATEMENT = `
 WITH series AS (${MATCHING_SERIES})
@@ -62,8 +64,9 @@ export const readSamples = async (
 ): Promise<Samples> => {
   const { labels, ...params } = SamplesAsked.parse(asked);
   let bytes: Buffer;
+  let promised: string | undefined;
   try {
-    const { stream } = await client.exec({
+    const { stream, summary } = await client.exec({
       query: STATEMENT,
       query_params: { ...params, labels: labelsMap(labels), host_name: "", service_name: "", fingerprint: "" },
       ...(signal !== undefined && { abort_signal: signal }),
@@ -72,13 +75,24 @@ export const readSamples = async (
         cancel_http_readonly_queries_on_client_close: 1,
         max_execution_time: timeoutMs / 1000,
         wait_end_of_query: 1,
+        http_response_buffer_size: String(ANSWER_MEMORY_BYTES),
         log_comment: "read_samples",
       },
     });
     bytes = await buffer(stream);
+    promised = summary?.result_rows;
   } catch (cause) {
     throw storeError(cause, "reading samples");
   }
+  // As runQuery: an engine whose disk is full leaves out what does not fit its memory.
+  if (promised !== undefined && Number(promised) * ROW_BYTES !== bytes.length)
+    throw new StoreError(
+      "overloaded",
+      `reading samples: the store promised ${promised} and gave ${bytes.length} bytes`,
+      {
+        retryable: true,
+      },
+    );
   if (bytes.length > SAMPLES_MAX * ROW_BYTES)
     throw new StoreError("too_much", `more than ${SAMPLES_MAX} samples`, { retryable: false });
   return columnsOf(bytes);

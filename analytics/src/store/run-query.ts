@@ -2,7 +2,7 @@ import type { ClickHouseClient } from "@clickhouse/client";
 import type { Log } from "@homeostat/schemas";
 import { z } from "zod";
 import type { Query } from "./query.ts";
-import { storeError } from "./store-error.ts";
+import { StoreError, storeError } from "./store-error.ts";
 
 /** What a statement binds: scalars, arrays and maps of strings; nothing that could become SQL. */
 const Binds = z.record(
@@ -30,6 +30,20 @@ const readable = <Row extends z.ZodType>(
   return parsed.flatMap((result) => (result.success ? [result.data] : []));
 };
 
+/** The engine gathers an answer in so much memory, then on its disk. */
+const ANSWER_MEMORY_BYTES = 1_048_576;
+
+const Summary = z.object({ result_rows: z.coerce.number() });
+
+/** Tried on an engine whose disk is full: what does not fit its memory is left out of the answer, and the status is 200. */
+const wantAll = (name: string, count: number, summary: string | string[] | undefined): void => {
+  if (typeof summary !== "string") return;
+  const promised = Summary.parse(JSON.parse(summary)).result_rows;
+  if (promised === count) return;
+  const message = `query ${name}: the store promised ${promised} rows and gave ${count}; its disk may be full`;
+  throw new StoreError("overloaded", message, { retryable: true });
+};
+
 /** @throws z.ZodError for parameters that do not fit, StoreError for all else. */
 export const runQuery = async <Params extends z.ZodType, Row extends z.ZodType>(
   { client, timeoutMs, log }: { readonly client: ClickHouseClient; readonly timeoutMs: number; readonly log: Log },
@@ -54,10 +68,13 @@ export const runQuery = async <Params extends z.ZodType, Row extends z.ZodType>(
         output_format_json_quote_64bit_integers: 0,
         // An error after the first rows would otherwise arrive in the middle of a 200.
         wait_end_of_query: 1,
+        http_response_buffer_size: String(ANSWER_MEMORY_BYTES),
         log_comment: query.name,
       },
     });
-    return readable(query, await result.json(), log);
+    const rows = await result.json();
+    wantAll(query.name, rows.length, result.response_headers["x-clickhouse-summary"]);
+    return readable(query, rows, log);
   } catch (cause) {
     throw storeError(cause, `query ${query.name}`);
   }

@@ -46,6 +46,7 @@ export const start = async (input: VerbInput & { readonly configPath: string | n
     `${style("bold", `Homeostat ${VERSION}`)} ${style("green", `ready in ${seconds(performance.now() - startedAtMs)}`)}`,
   );
   line("watches", about.watches);
+  line("receives", about.receives);
   line("heals", about.heals);
   line("bus", about.bus);
   line("store", about.store);

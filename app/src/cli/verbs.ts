@@ -33,6 +33,10 @@ On a running platform (add --data-dir DIR when it is not .homeostat; --json for 
   homeostat approve RUN [--note TEXT]     let a waiting remediation run go on
   homeostat reject RUN [--note TEXT]
   homeostat acknowledge INCIDENT
+  homeostat ledger [--host H] [--since 1d]  what became of every row that was produced; 1 when something is missing
+  homeostat dlq list [--topic T] [--reason R]  what could not be inserted, and why (kept seven days)
+  homeostat dlq show LETTER               its rows, or its first bytes
+  homeostat dlq replay LETTER… | --all [--topic T] [--reason R] [--dry-run]   send them again; rows come in once
   homeostat help | version
 
 Examples:
@@ -240,6 +244,8 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   approve: decide(true),
   reject: decide(false),
   acknowledge,
+  dlq: async (input) => (await import("./dlq.ts")).dlq(input),
+  ledger: async (input) => (await import("./ledger.ts")).ledger(input),
   "check-config": checkConfig,
   help,
   version,

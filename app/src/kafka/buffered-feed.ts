@@ -49,10 +49,10 @@ export class BufferedFeed {
     return true;
   }
 
-  /** Twice what one delivery takes: one is being handled, one waits. */
+  /** The next delivery waits already while one is being handled; what was fetched beyond it comes on top, once. */
   get isFull(): boolean {
     const { maxBytes, maxMessages } = this.#options.limits;
-    return this.#bytes > 2 * maxBytes || this.#messages.length > 2 * maxMessages;
+    return this.#bytes >= maxBytes || this.#messages.length >= maxMessages;
   }
 
   /** Waits for room, but not longer than `ms`. */

@@ -12,6 +12,7 @@ import { feedLimits } from "../bus/feed-limits.ts";
 import { checkOutgoing } from "../bus/outgoing.ts";
 import { type After, afterWallTime } from "../bus/timers.ts";
 import { BrokerAdmin } from "./admin.ts";
+import { mendChecksum } from "./kafkajs-checksum.ts";
 import { mendRequestQueue } from "./kafkajs-timers.ts";
 import { Membership } from "./membership.ts";
 import { OrderedProducer } from "./producer.ts";
@@ -38,6 +39,7 @@ export interface KafkaBusOptions {
 
 /** Connects, and makes the topics that are missing. Rejects with BusError `unreachable` when no broker answers. */
 export const createKafkaBus = async (options: KafkaBusOptions): Promise<Bus> => {
+  mendChecksum();
   // Here and not above: the embedded default must not pay for it.
   const { Kafka, Partitioners, PartitionAssigners, logLevel } = await import("kafkajs");
   mendRequestQueue();

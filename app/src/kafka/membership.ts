@@ -25,6 +25,10 @@ const REBALANCE_MS = 30_000;
 const FETCH_WAIT_MS = 500;
 // A full buffer holds up the fetching for so long, in the hope that the handler is only busy; then its partition is left out.
 const ROOM_WAIT_MS = 200;
+// Messages are views on the whole answer to a fetch, which stays for as long as one of them does, and kafkajs makes it of pieces that it
+// then copies. So answers are small; none is smaller than the largest message that a topic takes.
+const FETCH_PARTITION_BYTES = 2_097_152;
+const FETCH_BYTES = 4_194_304;
 const PARTITIONS_AT_ONCE = 64;
 const METADATA_AGE_MS = 60_000;
 
@@ -136,7 +140,7 @@ export class Membership implements Consumer {
   }
 
   #newConsumer(): KafkaConsumer {
-    const { kafka, roundRobin, heartbeatMs, limits, consume } = this.#options;
+    const { kafka, roundRobin, heartbeatMs, consume } = this.#options;
     return kafka.consumer({
       groupId: consume.group,
       // kafkajs has no hook before it joins anew, which is when the old partitions must have come to rest. Its assigners are given the
@@ -155,8 +159,8 @@ export class Membership implements Consumer {
       rebalanceTimeout: REBALANCE_MS,
       heartbeatInterval: heartbeatMs,
       maxWaitTimeInMs: FETCH_WAIT_MS,
-      maxBytesPerPartition: Math.max(1_048_576, limits.maxBytes),
-      maxBytes: Math.max(10_485_760, limits.maxBytes),
+      maxBytesPerPartition: FETCH_PARTITION_BYTES,
+      maxBytes: FETCH_BYTES,
       metadataMaxAge: METADATA_AGE_MS,
       allowAutoTopicCreation: false,
       retry: { restartOnFailure: async () => false },

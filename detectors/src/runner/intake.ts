@@ -24,9 +24,11 @@ export interface IntakeCounts {
   late: number;
   /** Samples whose series has not been told yet. */
   unknown: number;
+  /** Staleness markers: they say that a series has ended, and are no samples. */
+  stale: number;
 }
 
-export const noCounts = (): IntakeCounts => ({ rows: 0, future: 0, late: 0, unknown: 0 });
+export const noCounts = (): IntakeCounts => ({ rows: 0, future: 0, late: 0, unknown: 0, stale: 0 });
 
 export interface Tick {
   readonly nowUnixMs: number;

@@ -21,7 +21,11 @@ const TWO_POW_32 = 4_294_967_296;
 /** Under this and its name a rule's cap is saved. */
 const RULE_CAP = "rule ";
 
-const SERIES_LAYOUT = { arrived: { fill: 0 } } as const;
+const SERIES_LAYOUT = {
+  arrived: { fill: 0 },
+  /** Of a delta the time of its newest point, -Infinity before the first; NaN for all others. */
+  deltaAt: { fill: Number.NaN },
+} as const;
 const HOST_LAYOUT = {
   lastEvent: { fill: 0 },
   currentAt: { fill: 0 },
@@ -92,6 +96,14 @@ const halves = (cells: BigInt64Array | BigUint64Array): Uint32Array =>
 const hex = (low: number, high: number): string =>
   high.toString(16).padStart(8, "0") + low.toString(16).padStart(8, "0");
 
+/** Kinds whose points are no samples: detectors look at what is told beside them (X_count, X_sum). */
+const isHistogram = (kind: string): boolean => kind === "histogram" || kind === "delta_histogram";
+
+/**
+ * What the samples of a partition become for its rules. A staleness marker (NaN) is no sample: it neither teaches nor keeps a series
+ * from being absent. A delta is handed on as its rate over the time since the point before, so that a rule's limit holds for any export
+ * interval, an interval without a point counts as nothing added, and figures agree with those of `metric_range`.
+ */
 export class MetricIntake implements Intake {
   readonly counts = noCounts();
   readonly #config: DetectorsConfig;
@@ -172,7 +184,10 @@ export class MetricIntake implements Intake {
       const high = fingerprints[row * 2 + 1] as number;
       if (this.#index.get(low, high) >= 0) continue;
       const host = batch.column("host_name").at(row) || key || "unknown";
+      const kind = batch.column("kind").at(row);
+      if (isHistogram(kind)) continue;
       const metric = batch.column("metric_name").at(row);
+      const unit = batch.column("unit").at(row);
       const full = this.#fullFor(metric);
       if (full !== null) {
         full.refuse(host, nowUnixMs, metric);
@@ -181,14 +196,16 @@ export class MetricIntake implements Intake {
       const series: Series = {
         fingerprint: hex(low, high),
         metric,
-        unit: batch.column("unit").at(row),
-        isCounter: batch.column("kind").at(row) === "counter",
+        unit: kind === "delta" ? `${unit}/s` : unit,
+        isCounter: kind === "counter",
         host,
         service: batch.column("service_name").at(row),
         labels: batch.column("attributes").at(row),
       };
       this.#add(series, { low, high, nowUnixMs });
-      this.#seriesColumns.at.arrived[this.#series.length - 1] = nowUnixMs;
+      const added = this.#series.length - 1;
+      this.#seriesColumns.at.arrived[added] = nowUnixMs;
+      if (kind === "delta") this.#seriesColumns.at.deltaAt[added] = Number.NEGATIVE_INFINITY;
     }
   }
 
@@ -225,9 +242,9 @@ export class MetricIntake implements Intake {
     const fingerprints = halves(batch.column("fingerprint"));
     const timestamps = halves(batch.column("timestamp"));
     const values = batch.column("value");
-    const { arrived } = this.#seriesColumns.at;
+    const { arrived, deltaAt } = this.#seriesColumns.at;
     const [futureFrom, freshFrom] = [nowUnixMs + FUTURE_MS, nowUnixMs - FRESH_MS];
-    let [unknown, future, late] = [0, 0, 0];
+    let [unknown, future, late, stale] = [0, 0, 0, 0];
     for (let row = 0; row < batch.rowCount; row++) {
       const series = this.#index.get(fingerprints[row * 2] as number, fingerprints[row * 2 + 1] as number);
       if (series < 0) {
@@ -239,14 +256,27 @@ export class MetricIntake implements Intake {
         future++;
         continue;
       }
+      let value = values[row] as number;
+      if (Number.isNaN(value)) {
+        stale++;
+        continue;
+      }
       if (time < freshFrom) late++;
       arrived[series] = nowUnixMs;
-      this.#hand(this.#sharesOf[series] as Uint32Array, time, values[row] as number);
+      const before = deltaAt[series] as number;
+      if (!Number.isNaN(before)) {
+        if (!(time > before)) continue;
+        deltaAt[series] = time;
+        value = (value * 1000) / (time - before);
+        if (before === Number.NEGATIVE_INFINITY) continue;
+      }
+      this.#hand(this.#sharesOf[series] as Uint32Array, time, value);
     }
     this.counts.rows += batch.rowCount;
     this.counts.unknown += unknown;
     this.counts.future += future;
     this.counts.late += late;
+    this.counts.stale += stale;
     return this.#runShares({ nowUnixMs, observingSinceUnixMs: Number.POSITIVE_INFINITY, isTick: false });
   }
 
@@ -402,7 +432,10 @@ export class MetricIntake implements Intake {
 
   load({ json, columns }: Snapshot): readonly Finding[] {
     const saved = SavedIntake.parse(json);
-    const series = loadColumns({ arrived: columns["series.arrived"] ?? new Float64Array() }, SERIES_LAYOUT);
+    const arrived = columns["series.arrived"] ?? new Float64Array();
+    // A snapshot of before there were deltas has none.
+    const deltaAt = columns["series.deltaAt"] ?? new Float64Array(arrived.length).fill(Number.NaN);
+    const series = loadColumns({ arrived, deltaAt }, SERIES_LAYOUT);
     if (series.slots !== saved.series.length)
       throw new RangeError(`${saved.series.length} series, ${series.slots} slots`);
     const hosts = Object.keys(HOST_LAYOUT).map((name) => [name, columns[`host.${name}`] ?? new Float64Array()]);

@@ -40,6 +40,7 @@ export interface PartitionStatus {
     readonly repeated_batches: number;
     readonly future_rows: number;
     readonly unknown_series_rows: number;
+    readonly staleness_markers: number;
   };
   readonly late_rows: number;
   readonly subjects: number;
@@ -238,6 +239,7 @@ export class Partition implements PartitionHandler {
         repeated_batches: this.#repeated,
         future_rows: counts.future,
         unknown_series_rows: counts.unknown,
+        staleness_markers: counts.stale,
       },
       late_rows: counts.late,
       subjects: this.#intake.subjects,

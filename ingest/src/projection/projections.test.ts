@@ -1,6 +1,7 @@
 import {
   type CommandResult,
   type Finding,
+  type GatewayReport,
   type Heartbeat,
   type Incident,
   type Notification,
@@ -107,6 +108,14 @@ const heartbeat: Heartbeat = {
   spool_bytes: 0,
 };
 
+const gatewayReport: GatewayReport = {
+  gateway: "gateway:edge-1/0a0b",
+  at_unix_ms: AT,
+  started_at_unix_ms: AT,
+  receivers: [],
+  topics: {},
+};
+
 const notification: Notification = {
   delivery_id: "d",
   receiver: "chat",
@@ -144,6 +153,7 @@ const rows: Readonly<Record<string, readonly [unknown, Readonly<Record<string, s
     { command_id: "c", host_name: "web-1", executor: "exec.run", state: "succeeded", at: AT + 5 },
   ],
   heartbeats: [heartbeat, { host_name: "web-1", state: "online", at: AT }],
+  gateways: [gatewayReport, { gateway: "gateway:edge-1/0a0b", host_name: "edge-1", at: AT }],
   notifications: [
     notification,
     { delivery_id: "d", incident_id: "i", receiver: "chat", state: "pending", created_at: AT },

@@ -1,6 +1,7 @@
 import {
   CommandResult,
   Finding,
+  GatewayReport,
   Heartbeat,
   IncidentRecord,
   Notification,
@@ -9,6 +10,7 @@ import {
 } from "@homeostat/schemas";
 import type { z } from "zod";
 import type { JsonInsert, RecordTable } from "../insert-port.ts";
+import { hostOfProducer } from "../telemetry/ledger-rows.ts";
 
 type Row = JsonInsert["rows"][number];
 
@@ -95,6 +97,12 @@ export const PROJECTIONS: readonly Projection[] = [
     table: "heartbeats",
     schema: Heartbeat,
     columns: (heartbeat) => ({ host_name: heartbeat.host, state: heartbeat.state, at: heartbeat.at_unix_ms }),
+  }),
+  projection({
+    topic: "ingest.gateways",
+    table: "gateways",
+    schema: GatewayReport,
+    columns: ({ gateway, at_unix_ms }) => ({ gateway, host_name: hostOfProducer(gateway), at: at_unix_ms }),
   }),
   projection({
     topic: "notify.outbox",

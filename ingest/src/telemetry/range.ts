@@ -10,9 +10,9 @@ export interface Range {
 
 /**
  * The most of one range, and so of one insert: what bounds our memory (per partition) and the engine's. In rows that is at most
- * 640,000, below the 1,048,449 at which the engine would cut an insert into blocks.
+ * a million, below the 1,048,449 at which the engine would cut an insert into blocks; the larger an insert, the less the engine does for a row.
  */
-export const RANGE_MESSAGES_MAX = 64;
+export const RANGE_MESSAGES_MAX = 100;
 export const RANGE_BYTES_MAX = 8 * 1_048_576;
 export const RANGE_UNCOMPRESSED_BYTES_MAX = 64 * 1_048_576;
 

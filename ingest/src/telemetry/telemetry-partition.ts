@@ -4,6 +4,7 @@ import {
   type BusMessage,
   InsertError,
   type Log,
+  MESSAGE_BYTES_MAX,
   type PartitionHandler,
   SCHEMAS_OF_TOPIC,
   type TelemetrySchema,
@@ -14,8 +15,8 @@ import type { InsertPort } from "../insert-port.ts";
 import type { Retry } from "../retry.ts";
 import { deadLetter } from "./dead-letter.ts";
 import { type Intent, readIntent, writeIntent } from "./intent.ts";
-import { ledgerRows } from "./ledger-rows.ts";
-import { ProducerSequences } from "./producer-sequences.ts";
+import { type LedgerRow, ledgerRows } from "./ledger-rows.ts";
+import { type ProducerAccount, ProducerSequences } from "./producer-sequences.ts";
 import { RANGE_MESSAGES_MAX, type Range, rangeLength, rangeName } from "./range.ts";
 import {
   type Accepted,
@@ -26,8 +27,10 @@ import {
   type TriageLimits,
   triage,
 } from "./triage.ts";
+import type { TelemetryTroubles } from "./troubles.ts";
 
 export interface TelemetryPorts {
+  readonly troubles: TelemetryTroubles;
   readonly bus: Bus;
   readonly insert: InsertPort;
   readonly retry: Retry;
@@ -62,7 +65,7 @@ export class TelemetryPartition implements PartitionHandler {
   private constructor(
     partition: AssignedPartition,
     ports: TelemetryPorts,
-    begin: { offset: number; intent: Intent | null; known: ReadonlyMap<string, number> },
+    begin: { offset: number; intent: Intent | null; known: ReadonlyMap<string, ProducerAccount> },
   ) {
     this.#partition = partition;
     this.#ports = ports;
@@ -96,6 +99,8 @@ export class TelemetryPartition implements PartitionHandler {
   /** After a rejected receive the bus gives the same messages again; those that wait already are not taken twice. */
   #take(messages: readonly BusMessage[]): void {
     const from = (this.#waiting.at(-1)?.message.offset ?? this.#done - 1) + 1;
+    // Offsets of these topics have no gaps but those that retention makes, when it is faster than we are.
+    countExpired(this.#partition, this.#ports, (messages[0]?.offset ?? from) - from);
     for (const message of messages) if (message.offset >= from) this.#waiting.push(readMessage(message));
   }
 
@@ -130,8 +135,8 @@ export class TelemetryPartition implements PartitionHandler {
     await this.#intend(range);
     await this.#bury(decisions.filter((decision) => decision.kind === "dead"));
     const outcome = await this.#insert(range, decisions);
-    await this.#account(range, outcome);
-    this.#finish(range, outcome);
+    const ledger = await this.#account(range, outcome);
+    this.#finish(range, outcome, ledger);
   }
 
   async #intend(range: Range): Promise<void> {
@@ -209,19 +214,30 @@ export class TelemetryPartition implements PartitionHandler {
     this.#intent = intent;
   }
 
-  async #account(range: Range, outcome: readonly Decision[]): Promise<void> {
+  async #account(range: Range, outcome: readonly Decision[]): Promise<readonly LedgerRow[]> {
     const { topic, partition } = this.#partition;
-    const rows = ledgerRows({ topic, partition }, range, outcome).map((row) => ({ ...row }));
+    const ledger = ledgerRows({ topic, partition }, range, outcome, (producer) => this.#sequences.account(producer));
+    const rows = ledger.map((row) => ({ ...row }));
     const dedupToken = `${rangeName(this.#at, range)}:ledger`;
     await this.#retry("insert ingest_ledger", () =>
       this.#ports.insert.insertJson({ table: "ingest_ledger", rows, dedupToken }),
     );
+    return ledger;
   }
 
-  #finish(range: Range, outcome: readonly Decision[]): void {
-    const { counts } = this.#ports;
+  #finish(range: Range, outcome: readonly Decision[], ledger: readonly LedgerRow[]): void {
+    const { counts, troubles } = this.#ports;
+    troubles.seen(this.#partition.topic, outcome);
+    for (const row of ledger) {
+      if (row.producer === "") continue;
+      this.#sequences.advance(row.producer, {
+        lastSequence: row.last_sequence,
+        sinceSequence: row.since_sequence,
+        rows: row.total_rows,
+        deadRows: row.total_dead_rows,
+      });
+    }
     for (const decision of outcome) {
-      if (decision.header !== null) this.#sequences.advance(decision.header.producer, decision.header.sequence);
       if (decision.kind === "duplicate") counts.duplicates++;
       else if (decision.kind === "dead") counts.dead[decision.reason]++;
       else {
@@ -246,18 +262,24 @@ export class TelemetryPartition implements PartitionHandler {
 
 const placeOf = ({ topic, partition }: AssignedPartition): string => `${topic}:${partition}`;
 
-const refusedAs = ({ message, header }: Accepted, error: InsertError): Dead => ({
+const refusedAs = ({ message, value, header }: Accepted, error: InsertError): Dead => ({
   kind: "dead",
   message,
+  // Rows that were put together anew from a batch that its sender packed better may be more than a message holds.
+  value: value.length > MESSAGE_BYTES_MAX ? message.value : value,
   header,
   reason: "refused",
   detail: error.message,
 });
 
-const countExpired = (partition: AssignedPartition, { counts, log }: TelemetryPorts): void => {
-  const expired = partition.earliestOffset - (partition.committed?.offset ?? partition.earliestOffset);
+const countExpired = (
+  partition: AssignedPartition,
+  { counts, log, troubles }: TelemetryPorts,
+  expired = partition.earliestOffset - (partition.committed?.offset ?? partition.earliestOffset),
+): void => {
   if (expired <= 0) return;
   counts.messagesExpired += expired;
+  troubles.expired(partition.topic, partition.partition, expired);
   log.error({ at: placeOf(partition), messages: expired }, "the bus's retention took messages before they were read");
 };
 

@@ -2,7 +2,7 @@ import { crc32, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MESSAGE_BYTES_MAX } from "../bus.ts";
-import { BATCH_ROWS_MAX, TELEMETRY } from "../telemetry.ts";
+import { BATCH_ROWS_MAX } from "../telemetry.ts";
 import { decodeBatch } from "./batch.ts";
 import { BatchBuilder } from "./batch-builder.ts";
 import { BATCH_ERROR_CODES, BatchError, type BatchErrorCode } from "./batch-error.ts";
@@ -207,6 +207,25 @@ describe("a batch", () => {
     expect(old.column("body").at(0)).toBe("GET /orders/17 200");
     expect([old.column("resource_id")[0], old.column("severity_text").at(0)]).toEqual([0n, ""]);
     expect([old.column("observed_timestamp")[0], old.column("trace_flags")[0]]).toEqual([0n, 0]);
+  });
+
+  it.each([1, 5_000])("of %i rows gives its memory back when it is released, and its columns with it", (rowCount) => {
+    const builder = new BatchBuilder("metric_samples");
+    for (let row = 0; row < rowCount; row++)
+      builder.append({ metric_id: 1n, fingerprint: 2n, timestamp: row, value: row });
+    const value = builder.finish(NAME);
+    const batch = decodeBatch(value);
+    if (batch.schema !== "metric_samples") throw new Error(batch.schema);
+    const values = batch.column("value");
+    expect(values[rowCount - 1]).toBe(rowCount - 1);
+    expect(batch.column("value")).toBe(values);
+    const before = process.memoryUsage().arrayBuffers;
+    batch.release();
+    const freed = before - process.memoryUsage().arrayBuffers;
+    if (rowCount > 1000) expect(freed).toBeGreaterThanOrEqual(batch.header.uncompressed_bytes);
+    batch.release();
+    expect(() => batch.column("value")).toThrow(/released/);
+    expect(decodeBatch(value).header).toEqual(batch.header);
   });
 
   it("leaves the optional columns out while no row says anything in them", () => {

@@ -14,6 +14,7 @@ export interface Sink {
   counter(name: string, unit: string, labels?: Labels): Series;
 }
 
+const METRICS = "telemetry.metrics";
 /** Beyond this many series the rest goes uncounted into none: a machine with ten thousand disks must not hurt the platform. */
 export const SERIES_MAX = 2_000;
 const RETELL_MS = 600_000;
@@ -80,7 +81,7 @@ export class SeriesBook implements Sink {
     this.#untold = [];
     this.#spoolBatch(this.#series);
     this.#spoolBatch(this.#samples);
-    for (const [reason, rows] of Object.entries(this.#rejected)) this.#spool.reject(reason, rows);
+    for (const [reason, rows] of Object.entries(this.#rejected)) this.#spool.reject(reason, rows, METRICS);
     this.#rejected = {};
   }
 
@@ -177,7 +178,7 @@ export class SeriesBook implements Sink {
     const rows = builder.rowCount;
     if (rows === 0) return;
     const value = builder.finish({ producer: this.#spool.producer, sequence: this.#spool.nextSequence });
-    const outcome = this.#spool.append({ topic: "telemetry.metrics", rows, value });
-    if (!outcome.appended) this.#spool.reject(outcome.reason, rows);
+    const outcome = this.#spool.append({ topic: METRICS, rows, value });
+    if (!outcome.appended) this.#spool.reject(outcome.reason, rows, METRICS);
   }
 }

@@ -17,7 +17,17 @@ export const Marks = z.record(z.string(), z.string().nullable());
 const Count = z.int().min(0);
 const Reasons = z.record(z.string(), Count);
 
-export const DataMeta = z.strictObject({ topic: z.string(), marks: Marks });
+/** Rows by topic. */
+const Counts = z.record(z.string(), Count);
+export type Counts = z.infer<typeof Counts>;
+const TopicAcks = z.record(
+  z.string(),
+  z.strictObject({ appended: Count, consumed: Count, delivered: Count, dropped: Reasons, rejected: Reasons }),
+);
+export type TopicAcks = z.infer<typeof TopicAcks>;
+
+/** `through`: rows of each topic appended since the spool was made, this record's included. */
+export const DataMeta = z.strictObject({ topic: z.string(), marks: Marks, through: Counts.default({}) });
 /** Absolute, so that the newest one is enough. */
 export const AckMeta = z.strictObject({
   consumed: Count,
@@ -25,6 +35,7 @@ export const AckMeta = z.strictObject({
   delivered: Count,
   dropped: Reasons,
   rejected: Reasons,
+  topics: TopicAcks.default({}),
 });
 export type AckMeta = z.infer<typeof AckMeta>;
 /** Stands at the head of every segment: older segments can go without taking knowledge with them. */
@@ -34,11 +45,19 @@ export const SnapshotMeta = z.strictObject({
   next_sequence: Count,
   appended: Count,
   marks: z.record(z.string(), z.string()),
-  sealed: z.array(z.strictObject({ index: Count, appended_through: Count })),
+  through: Counts.default({}),
+  sealed: z.array(z.strictObject({ index: Count, appended_through: Count, through: Counts.default({}) })),
 });
 export type SnapshotMeta = z.infer<typeof SnapshotMeta>;
 
-const META = { data: DataMeta, ack: AckMeta, snapshot: SnapshotMeta, marks: Marks } as const;
+/** Marks that stand for no rows. */
+const MarksMeta = z.union([
+  z.strictObject({ marks: Marks, through: Counts }),
+  // As older agents wrote them.
+  Marks.transform((marks) => ({ marks, through: {} as Counts })),
+]);
+
+const META = { data: DataMeta, ack: AckMeta, snapshot: SnapshotMeta, marks: MarksMeta } as const;
 export type RecordKind = keyof typeof META;
 const KINDS = Object.keys(META) as readonly RecordKind[];
 

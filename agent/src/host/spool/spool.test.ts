@@ -16,8 +16,10 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 const open = (options: Partial<SpoolOptions> = {}) =>
   Spool.open({ dir, host: "web-1", bytesMax: 1_000_000, segmentBytes: 2000, log: quietLog, ...options });
+/** Odd and even numbers of rows go to topics of their own. */
+const TOPICS = ["telemetry.logs", "telemetry.metrics"];
 const put = (spool: Spool, rows: number, bytes = 100, marks: Record<string, string | null> = {}) =>
-  spool.append({ topic: "telemetry.logs", rows, value: Buffer.alloc(bytes, rows), marks });
+  spool.append({ topic: TOPICS[rows % 2] ?? "", rows, value: Buffer.alloc(bytes, rows), marks });
 const segments = () =>
   readdirSync(dir)
     .filter((name) => name.endsWith(".seg"))
@@ -26,6 +28,18 @@ const closes = (spool: Spool) => {
   const { produced, delivered, spooled, dropped } = spool.ledger();
   expect(delivered + spooled + Object.values(dropped).reduce((sum, rows) => sum + rows, 0)).toBe(produced);
   for (const rows of [produced, delivered, spooled, ...Object.values(dropped)]) expect(rows).toBeGreaterThanOrEqual(0);
+  const topics = Object.values(spool.topicLedgers());
+  for (const one of topics) {
+    const lost = Object.values(one.dropped).reduce((sum, rows) => sum + rows, 0);
+    expect(one.delivered + one.spooled + lost).toBe(one.produced);
+    for (const rows of [one.delivered, one.spooled]) expect(rows).toBeGreaterThanOrEqual(0);
+  }
+  const sum = (name: "produced" | "delivered" | "spooled") => topics.reduce((rows, one) => rows + one[name], 0);
+  expect([sum("produced"), sum("delivered"), sum("spooled")], "the topics together").toEqual([
+    produced,
+    delivered,
+    spooled,
+  ]);
 };
 
 describe("spool", () => {
@@ -45,7 +59,7 @@ describe("spool", () => {
     for (let rows = 1; rows <= 60; rows++) put(before, rows, 100, { file: `at ${rows}`, gone: rows < 50 ? "x" : null });
     await before.sync();
     before.ack(before.peek({ recordsMax: 30, bytesMax: 1e9 }));
-    before.reject("not_a_number", 4);
+    before.reject("not_a_number", 4, "telemetry.metrics");
     put(before, 61);
     expect(segments().length).toBeGreaterThan(2);
 
@@ -53,6 +67,16 @@ describe("spool", () => {
     expect(after.producer).toBe(before.producer);
     expect(after.nextSequence).toBe(62);
     expect(after.ledger()).toEqual(before.ledger());
+    expect(after.topicLedgers()).toEqual(before.topicLedgers());
+    expect(after.topicLedgers()).toEqual({
+      "telemetry.logs": { produced: 30 * 31, delivered: 15 * 16, spooled: 30 * 31 - 15 * 16, dropped: {} },
+      "telemetry.metrics": {
+        produced: 31 * 31 + 4,
+        delivered: 15 * 15,
+        spooled: 31 * 31 - 15 * 15,
+        dropped: { not_a_number: 4 },
+      },
+    });
     expect(Object.fromEntries(after.marks)).toEqual({ file: "at 60" });
     await after.sync();
     expect(after.peek(ALL).map((record) => record.rows)).toEqual(Array.from({ length: 31 }, (_, index) => index + 31));
@@ -84,6 +108,22 @@ describe("spool", () => {
     expect(spool.ledger().dropped.spool_full).toBe(dropped - 10);
     expect(spool.ledger().delivered).toBe(10);
     closes(spool);
+  });
+
+  test("does not use the sequence of a damaged record again, also when the disk is full at the next start", () => {
+    const before = open();
+    put(before, 1);
+    const path = join(dir, segments()[0] ?? "");
+    const bytes = readFileSync(path);
+    bytes[bytes.length - 50] = 77;
+    writeFileSync(path, bytes);
+    const write: WriteAt = () => {
+      throw Object.assign(new Error("full"), { code: "ENOSPC" });
+    };
+    open({ write });
+    const after = open();
+    expect(after.producer).toBe(before.producer);
+    expect(after.nextSequence).toBeGreaterThan(1000);
   });
 
   test("sets a corrupt record aside, counts its rows and goes on with the next", async () => {
@@ -214,7 +254,7 @@ describe("spool", () => {
             const [record] = spool.peek({ recordsMax: 1, bytesMax: 1 });
             if (record) spool.refuse(record, "refused_by_bus");
           }
-          if (one.do === "reject") spool.reject("not_a_number", one.rows);
+          if (one.do === "reject") spool.reject("not_a_number", one.rows, "telemetry.metrics");
           if (one.do === "disk") isFull = one.isFull;
           if (one.do === "kill") spool = open(options);
           if (one.do === "tear" || one.do === "rot") {

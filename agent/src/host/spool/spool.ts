@@ -14,10 +14,11 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import type { Ledger, Log } from "@homeostat/schemas";
+import type { Ledger, Log, TopicLedgers } from "@homeostat/schemas";
 import { setAside } from "./quarantine.ts";
 import {
   type AckMeta,
+  type Counts,
   decodeRecord,
   encodeRecord,
   findRecord,
@@ -29,6 +30,7 @@ import {
   type SegmentRecord,
   type SnapshotMeta,
 } from "./record.ts";
+import { TopicCounts } from "./topic-counts.ts";
 
 const SEGMENT_BYTES_MAX = 4 * 1_048_576;
 /**
@@ -43,6 +45,8 @@ export interface SpoolRecord {
   readonly rows: number;
   readonly value: Uint8Array;
   readonly appendedThrough: number;
+  /** The same by topic. */
+  readonly through: Counts;
   /** Where the next record begins. */
   readonly next: Position;
 }
@@ -56,8 +60,9 @@ interface Segment {
   readonly index: number;
   readonly path: string;
   bytes: number;
-  /** Rows appended ever, at its end. */
+  /** Rows appended ever, at its end; all, and by topic. */
   appendedThrough: number;
+  through: Counts;
 }
 
 export type AppendOutcome = { readonly appended: true } | { readonly appended: false; readonly reason: string };
@@ -94,6 +99,7 @@ export class Spool {
   #ackedSequence = 0;
   #dropped: Record<string, number> = {};
   #rejected: Record<string, number> = {};
+  readonly #byTopic = new TopicCounts();
   readonly #marks = new Map<string, string>();
   /** Oldest first; the last is written to. */
   #segments: Segment[] = [];
@@ -107,6 +113,8 @@ export class Spool {
   #isAckPending = false;
   #isStateKnown = false;
   #isClosed = false;
+  /** Behind the newest segment's last sound record stand bytes that tell the next start to leap. */
+  #isEndTorn = false;
   /** What the snapshot of start-up says of older segments. */
   #missing: SnapshotMeta["sealed"] = [];
 
@@ -169,6 +177,11 @@ export class Spool {
     };
   }
 
+  /** The same account for each topic. */
+  topicLedgers(): TopicLedgers {
+    return this.#byTopic.ledgers();
+  }
+
   /** Takes a batch that was made with `producer` and `nextSequence`, or says why not; a refused batch is not counted. */
   append(batch: {
     topic: string;
@@ -182,29 +195,32 @@ export class Spool {
       sequence: this.#nextSequence,
       rows: batch.rows,
       appendedThrough: this.#appended + batch.rows,
-      meta: { topic: batch.topic, marks },
+      meta: { topic: batch.topic, marks, through: this.#byTopic.through(batch.topic, batch.rows) },
       value: batch.value,
     });
     const outcome = this.#put(bytes);
     if (!outcome.appended) return outcome;
     this.#appended += batch.rows;
+    this.#byTopic.append(batch.topic, batch.rows);
     this.#nextSequence += 1;
     this.#merge(marks);
     this.#active().appendedThrough = this.#appended;
+    this.#active().through = this.#byTopic.through();
     if (this.#isAckPending) this.#writeAck();
     return outcome;
   }
 
   /** Marks that stand for no rows. */
   mark(marks: Readonly<Record<string, string | null>>): AppendOutcome {
-    const outcome = this.#put(this.#encode("marks", marks));
+    const outcome = this.#put(this.#encode("marks", { marks, through: this.#byTopic.through() }));
     if (outcome.appended) this.#merge(marks);
     return outcome;
   }
 
   /** Rows that were dropped before they were spooled. */
-  reject(reason: string, rows: number): void {
+  reject(reason: string, rows: number, topic: string): void {
     if (rows === 0) return;
+    this.#byTopic.reject(topic, reason, rows);
     this.#rejected[reason] = (this.#rejected[reason] ?? 0) + rows;
     this.#isAckPending = true;
   }
@@ -257,9 +273,11 @@ export class Spool {
         const rows = Math.min(record.rows, this.#dropped.spool_full ?? 0);
         this.#count("spool_full", -rows);
         this.#delivered += rows;
+        this.#byTopic.undrop(record.topic, "spool_full", rows);
       } else {
         this.#consume(record);
         this.#delivered += record.rows;
+        this.#byTopic.deliver(record.topic, record.rows);
       }
     }
     this.#afterConsumption();
@@ -270,6 +288,7 @@ export class Spool {
     if (record.appendedThrough > this.#consumed) {
       this.#consume(record);
       this.#count(reason, record.rows);
+      this.#byTopic.refuse(record.topic, reason, record.rows);
     }
     this.#afterConsumption();
   }
@@ -305,9 +324,13 @@ export class Spool {
       for (let done = 0; done < bytes.length; )
         done += this.#options.write(fd, bytes, done, bytes.length - done, active.bytes + done);
     } catch (error) {
-      return this.#writeFailed(error, () => ftruncateSync(fd, active.bytes));
+      return this.#writeFailed(error, () => {
+        if (!this.#isEndTorn) ftruncateSync(fd, active.bytes);
+      });
     }
     active.bytes += bytes.length;
+    if (this.#isEndTorn) ftruncateSync(fd, active.bytes);
+    this.#isEndTorn = false;
     this.#problem = null;
     return { appended: true };
   }
@@ -321,7 +344,12 @@ export class Spool {
       next_sequence: this.#nextSequence,
       appended: this.#appended,
       marks: Object.fromEntries(this.#marks),
-      sealed: this.#segments.map((segment) => ({ index: segment.index, appended_through: segment.appendedThrough })),
+      through: this.#byTopic.through(),
+      sealed: this.#segments.map(({ index, appendedThrough, through }) => ({
+        index,
+        appended_through: appendedThrough,
+        through,
+      })),
     });
     let fd: number | null = null;
     try {
@@ -339,7 +367,8 @@ export class Spool {
     if (this.#activeFd !== null) this.#unsynced.push(this.#activeFd);
     this.#activeFd = fd;
     this.#isDirUnsynced = true;
-    this.#segments.push({ index, path, bytes: snapshot.length, appendedThrough: this.#appended });
+    const [appendedThrough, through] = [this.#appended, this.#byTopic.through()];
+    this.#segments.push({ index, path, bytes: snapshot.length, appendedThrough, through });
     if (this.#head.index === 0) this.#head = { index, offset: 0 };
     this.#removeConsumed();
     return { appended: true };
@@ -380,6 +409,7 @@ export class Spool {
       delivered: this.#delivered,
       dropped: { ...this.#dropped },
       rejected: { ...this.#rejected },
+      topics: this.#byTopic.acks(),
     };
   }
 
@@ -388,6 +418,7 @@ export class Spool {
   #consume(record: SpoolRecord): void {
     // Rows between what was consumed and where this record begins stood in records that could not be read.
     this.#count("corrupt", record.appendedThrough - record.rows - this.#consumed);
+    this.#byTopic.consume(record);
     this.#consumed = record.appendedThrough;
     this.#ackedSequence = Math.max(this.#ackedSequence, record.sequence);
     this.#head = record.next;
@@ -417,6 +448,7 @@ export class Spool {
     const rows = oldest.appendedThrough - this.#consumed;
     if (rows > 0) {
       this.#count("spool_full", rows);
+      this.#byTopic.drop(oldest.through, "spool_full");
       this.#consumed = oldest.appendedThrough;
       this.#isAckPending = true;
     }
@@ -459,7 +491,8 @@ export class Spool {
       const next = { index: segment.index, offset: end };
       if (read?.record.kind === "data" && read.record.appendedThrough > this.#consumed) {
         const { meta, sequence, rows, value, appendedThrough } = read.record;
-        return { found: { topic: meta.topic, sequence, rows, value, appendedThrough, next }, at };
+        const { topic, through } = meta;
+        return { found: { topic, sequence, rows, value, appendedThrough, through, next }, at };
       }
       at = next;
     }
@@ -514,7 +547,7 @@ export class Spool {
     const names = readdirSync(this.#options.dir).filter((name) => /^\d{10}\.seg$/.test(name));
     this.#segments = names.sort().map((name) => {
       const index = Number(name.slice(0, 10));
-      return { index, path: this.#segmentPath(index), bytes: 0, appendedThrough: 0 };
+      return { index, path: this.#segmentPath(index), bytes: 0, appendedThrough: 0, through: {} };
     });
     const last = this.#segments.at(-1);
     if (last === undefined) return;
@@ -525,6 +558,7 @@ export class Spool {
     this.#appended = Math.max(this.#appended, this.#consumed);
     this.#nextSequence = Math.max(this.#nextSequence, this.#ackedSequence + 1);
     last.appendedThrough = this.#appended;
+    last.through = this.#byTopic.through();
     this.#countMissing();
     this.#head = { index: this.#oldest().index, offset: 0 };
     this.#unsynced = this.#segments.slice(0, -1).map((segment) => openSync(segment.path, "r+"));
@@ -535,22 +569,20 @@ export class Spool {
       this.#unsynced.push(lastFd);
       this.#roll();
     }
-    if (isTorn) {
-      // The leap is written first: until then every start finds the end torn again and leaps again.
-      if (this.mark({}).appended) ftruncateSync(lastFd, last.bytes);
-    }
+    // The leap is written first: until then every start finds the end torn again and leaps again.
+    this.#isEndTorn = isTorn;
+    if (isTorn) this.mark({});
     this.#removeConsumed();
   }
 
   /** The process died between dropping the oldest segments and saying so. */
   #countMissing(): void {
     const oldest = this.#oldest();
-    const missing = Math.max(
-      0,
-      ...this.#missing.filter(({ index }) => index < oldest.index).map((one) => one.appended_through),
-    );
+    const gone = this.#missing.filter(({ index }) => index < oldest.index);
+    const missing = Math.max(0, ...gone.map((one) => one.appended_through));
     if (missing <= this.#consumed) return;
     this.#count("spool_full", missing - this.#consumed);
+    for (const { through } of gone) this.#byTopic.drop(through, "spool_full");
     this.#consumed = missing;
     this.#isAckPending = true;
   }
@@ -575,11 +607,16 @@ export class Spool {
     this.#producer = snapshot.producer;
     this.#nextSequence = snapshot.next_sequence;
     this.#appended = snapshot.appended;
+    this.#byTopic.raise(snapshot.through);
     this.#loadAck(snapshot);
     this.#merge(snapshot.marks);
     this.#missing = snapshot.sealed;
-    const sealed = new Map(snapshot.sealed.map(({ index, appended_through }) => [index, appended_through]));
-    for (const segment of this.#segments.slice(0, position)) segment.appendedThrough = sealed.get(segment.index) ?? 0;
+    const sealed = new Map(snapshot.sealed.map((one) => [one.index, one]));
+    for (const segment of this.#segments.slice(0, position)) {
+      const one = sealed.get(segment.index);
+      segment.appendedThrough = one?.appended_through ?? 0;
+      segment.through = one?.through ?? {};
+    }
   }
 
   #loadAck(ack: AckMeta): void {
@@ -589,6 +626,7 @@ export class Spool {
     this.#delivered = ack.delivered;
     this.#dropped = { ...ack.dropped };
     this.#rejected = { ...ack.rejected };
+    this.#byTopic.load(ack.topics);
   }
 
   #replay(segment: Segment, isLast: boolean): void {
@@ -606,6 +644,7 @@ export class Spool {
       at = found;
     }
     segment.appendedThrough = this.#appended;
+    segment.through = this.#byTopic.through();
     if (at < bytes.length && isLast) this.#cutTornEnd(segment, bytes, at);
   }
 
@@ -614,11 +653,19 @@ export class Spool {
     this.#appended = Math.max(this.#appended, record.appendedThrough);
     if (record.kind === "data") {
       // Without a snapshot, what came before is taken as delivered: we cannot send it, and it was not dropped by us.
-      if (!this.#isStateKnown) this.#consumed = this.#delivered = record.appendedThrough - record.rows;
+      const { topic, through } = record.meta;
+      this.#byTopic.raise(through);
+      if (!this.#isStateKnown) {
+        this.#consumed = this.#delivered = record.appendedThrough - record.rows;
+        this.#byTopic.beginAt({ topic, rows: record.rows, through });
+      }
       this.#isStateKnown = true;
       this.#merge(record.meta.marks);
     }
-    if (record.kind === "marks") this.#merge(record.meta);
+    if (record.kind === "marks") {
+      this.#byTopic.raise(record.meta.through);
+      this.#merge(record.meta.marks);
+    }
     if (record.kind === "ack") this.#loadAck(record.meta);
   }
 

@@ -9,8 +9,8 @@ import { confine } from "./confine.ts";
 export interface EngineOrder {
   readonly libraryPath: string;
   readonly engineArguments: readonly string[];
-  /** The only directory that the engine may write to, and one of the few that it may read. */
-  readonly dir: string;
+  /** The only directories that the engine may write to, and some of the few that it may read. */
+  readonly dirs: readonly string[];
 }
 
 /** What the child says once, before the engine runs. */
@@ -104,9 +104,9 @@ const keepTextSmall = (): void => {
   setInterval(unmapUnusedText, TRIM_INTERVAL_MS).unref();
 };
 
-const runEngine = async ({ libraryPath, engineArguments, dir }: EngineOrder): Promise<void> => {
+const runEngine = async ({ libraryPath, engineArguments, dirs }: EngineOrder): Promise<void> => {
   open({ library: "chdb", path: libraryPath });
-  const isConfined = confine({ writable: [dir], readable: READABLE });
+  const isConfined = confine({ writable: dirs, readable: READABLE });
   process.send?.({ isConfined } satisfies EngineNotice);
   await load({
     library: "chdb",

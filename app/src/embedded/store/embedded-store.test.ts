@@ -241,7 +241,9 @@ describe("the engine's configuration", () => {
       userFilesPath: "/u/",
       temporaryPath: "/t/",
       memoryBytesMax: 1,
+      coldPath: "/c&d/",
     });
+    expect(xml).toContain("<cold><path>/c&#38;d/</path></cold>");
     expect(xml).toContain("<users_config>/a&#34;b&#39;&#60;c&#62;</users_config>");
     expect(xml).toContain("<Authorization>Basic &#60;&#38;&#62;</Authorization>");
   });

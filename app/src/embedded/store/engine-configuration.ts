@@ -7,6 +7,8 @@ export interface EngineConfiguration {
   readonly userFilesPath: string;
   readonly temporaryPath: string;
   readonly memoryBytesMax: number;
+  /** A second disk for rows that grow old; null where there is none. */
+  readonly coldPath: string | null;
 }
 
 export interface EngineUsers {
@@ -112,6 +114,30 @@ const MERGE_TREE_SETTINGS = {
   merge_max_block_size_bytes: 4 * MIB,
 };
 
+/**
+ * Parts move from the first volume to the second by TTL only (`move_factor` 0): when the first fills up, days are dropped, and the second is not
+ * flooded with what is asked for most. The names are the defaults of `analytics.cold`; the first volume keeps the name that it has in the policy
+ * which tables begin with, or they could not change to this one.
+ */
+const storage = (coldPath: string | null): string =>
+  coldPath === null
+    ? ""
+    : `
+  <storage_configuration>
+    <disks>
+      <cold><path>${escapeXml(coldPath)}</path></cold>
+    </disks>
+    <policies>
+      <hot_cold>
+        <volumes>
+          <default><disk>default</disk></default>
+          <cold><disk>cold</disk></cold>
+        </volumes>
+        <move_factor>0</move_factor>
+      </hot_cold>
+    </policies>
+  </storage_configuration>`;
+
 export const renderEngineConfiguration = (configuration: EngineConfiguration): string => `<clickhouse>
   ${elements({
     users_config: configuration.usersPath,
@@ -149,7 +175,7 @@ export const renderEngineConfiguration = (configuration: EngineConfiguration): s
     on_cluster_queries_require_cluster_grant: "true",
     settings_constraints_replace_previous: "true",
   })}
-  </access_control_improvements>
+  </access_control_improvements>${storage(configuration.coldPath)}
 </clickhouse>
 `;
 

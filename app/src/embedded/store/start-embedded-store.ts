@@ -12,6 +12,8 @@ import { engineLibraryPath } from "./engine-library.ts";
 export interface EmbeddedStoreOptions {
   /** Holds the engine's data and this run's configuration; one process at a time. */
   readonly dir: string;
+  /** A directory on a second disk for rows that grow old (`analytics.cold`). Once parts are in it, the store does not start without it. */
+  readonly coldDir?: string;
   readonly log: Log;
   /** What the engine may allocate; beyond it a query fails with code 241. Its program text (file-backed) comes on top. */
   readonly memoryBytesMax?: number;
@@ -64,12 +66,14 @@ const ENGINE_LINE =
 const basicAuthorization = (password: string): string =>
   `Basic ${Buffer.from(`${APP_USER}:${password}`).toString("base64")}`;
 
-const writeRunFiles = async (dir: string, password: string, memoryBytesMax: number): Promise<RunFiles> => {
+const writeRunFiles = async (options: EmbeddedStoreOptions, password: string): Promise<RunFiles> => {
+  const { dir, coldDir, memoryBytesMax = MEMORY_BYTES_DEFAULT } = options;
   const dataDir = path.join(dir, "data");
   const runDir = path.join(dir, "run");
   await rm(runDir, { recursive: true, force: true });
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   await mkdir(runDir, { recursive: true, mode: 0o700 });
+  if (coldDir !== undefined) await mkdir(coldDir, { recursive: true, mode: 0o700 });
   const usersPath = path.join(runDir, "users.xml");
   const configurationPath = path.join(runDir, "config.xml");
   const passwordSha256 = createHash("sha256").update(password).digest("hex");
@@ -84,6 +88,7 @@ const writeRunFiles = async (dir: string, password: string, memoryBytesMax: numb
       userFilesPath,
       temporaryPath,
       memoryBytesMax,
+      coldPath: coldDir === undefined ? null : path.join(coldDir, "/"),
     }),
     { mode: 0o600 },
   );
@@ -185,8 +190,9 @@ const whyNotReady = (dir: string, exit: EmbeddedStoreExit): EmbeddedStoreError =
 
 const attempt = async (options: EmbeddedStoreOptions, libraryPath: string): Promise<EmbeddedStore> => {
   const password = randomBytes(24).toString("base64url");
-  const files = await writeRunFiles(options.dir, password, options.memoryBytesMax ?? MEMORY_BYTES_DEFAULT);
-  const child = launch({ libraryPath, engineArguments: engineArguments(files), dir: options.dir });
+  const files = await writeRunFiles(options, password);
+  const dirs = options.coldDir === undefined ? [options.dir] : [options.dir, options.coldDir];
+  const child = launch({ libraryPath, engineArguments: engineArguments(files), dirs });
   const watched = watch(child, options.log);
   const port = await waitForPort(files.portPath, watched);
   if (port === null) {
@@ -207,6 +213,12 @@ const attempt = async (options: EmbeddedStoreOptions, libraryPath: string): Prom
   };
 };
 
+const absolute = ({ dir, coldDir, ...options }: EmbeddedStoreOptions): EmbeddedStoreOptions => ({
+  ...options,
+  dir: path.resolve(dir),
+  ...(coldDir !== undefined && { coldDir: path.resolve(coldDir) }),
+});
+
 /** Starts ClickHouse from npm in a child process and resolves when it answers. Throws EmbeddedStoreError. */
 export const startEmbeddedStore = async (options: EmbeddedStoreOptions): Promise<EmbeddedStore> => {
   const libraryPath = engineLibraryPath();
@@ -216,7 +228,7 @@ export const startEmbeddedStore = async (options: EmbeddedStoreOptions): Promise
     await delay(LOCK_RETRY_MS)
   ) {
     try {
-      return await attempt({ ...options, dir: path.resolve(options.dir) }, libraryPath);
+      return await attempt(absolute(options), libraryPath);
     } catch (error) {
       const isLocked = error instanceof EmbeddedStoreError && error.code === "directory_locked";
       if (!isLocked || performance.now() >= deadline) throw error;
