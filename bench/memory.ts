@@ -18,7 +18,6 @@ import { encodeLoad, messagesOf, PARTITIONS, type Signal, TOPIC_OF_SIGNAL } from
  */
 
 const HOMEOSTAT = fileURLToPath(new URL("../app/bin/homeostat.mjs", import.meta.url));
-const PASSWORD_VARIABLE = "HOMEOSTAT_BENCH_STORE_PASSWORD";
 const SAMPLE_MS = 200;
 const SETTLE_MS = 3000;
 const PUBLISH_MESSAGES = 16;
@@ -54,10 +53,9 @@ interface IngestProcess {
   stop(): Promise<void>;
 }
 
-const startIngestProcess = async (config: string, password: string): Promise<IngestProcess> => {
+const startIngestProcess = async (config: string): Promise<IngestProcess> => {
   const child = spawn(process.execPath, [HOMEOSTAT, "start", "--config", config], {
     stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, [PASSWORD_VARIABLE]: password },
   });
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   await new Promise<void>((resolve, reject) => {
@@ -111,17 +109,19 @@ const sampleWhile = async (pid: number, isDone: () => Promise<boolean>): Promise
 const drain = async (engine: BenchEngine, broker: Broker, bus: Bus): Promise<readonly Sample[]> => {
   const dir = mkdtempSync(join(tmpdir(), "homeostat-memory-"));
   const config = join(dir, "homeostat.yaml");
+  const passwordFile = join(dir, "password");
   const { url, username, password } = engine;
+  writeFileSync(passwordFile, password, { mode: 0o600 });
   const options = {
     data_dir: join(dir, "data"),
     parts: ["ingest"],
     bus: { kind: "kafka", brokers: [broker.address] },
-    store: { kind: "clickhouse", url, username, password: { env: PASSWORD_VARIABLE } },
+    store: { kind: "clickhouse", url, username, password: { file: passwordFile } },
   };
   // JSON is YAML.
   writeFileSync(config, JSON.stringify(options));
   try {
-    const ingest = await startIngestProcess(config, password);
+    const ingest = await startIngestProcess(config);
     try {
       return await sampleWhile(ingest.pid, () => isDrained(bus));
     } finally {

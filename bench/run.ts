@@ -49,6 +49,11 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     options: ["runs", "hours"],
     load: () => import("./rollups.ts"),
   },
+  scaling: {
+    summary: "what one core does and what a row weighs, from the others: docs/SCALING.md is made of it",
+    options: ["from", "out"],
+    load: () => import("./scaling.ts"),
+  },
   idle: {
     summary: "how soon the embedded platform is ready, and what it costs while nothing happens",
     options: [],

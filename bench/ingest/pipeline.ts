@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { measureCpu } from "./cpu.ts";
 import type { BenchEngine } from "./engine.ts";
 import type { Measured } from "./engine-limit.ts";
-import { type Load, messagesOf } from "./workload.ts";
+import { type Load, messagesOf, PARTITIONS } from "./workload.ts";
 import type { World } from "./world.ts";
 
 export interface Piped extends Measured {
@@ -36,6 +36,15 @@ const untilInserted = async ({ ingest }: World, wanted: number): Promise<void> =
   }
 };
 
+/** Every row of the load, once; the table is empty again afterwards. */
+const settle = async (engine: BenchEngine, load: Load): Promise<Pick<Piped, "lost" | "doubled">> => {
+  const [count = 0, distinct = 0] = await engine.numbers(
+    `SELECT count(), uniqExact(${load.identity}) FROM ${load.table}`,
+  );
+  await engine.query(`TRUNCATE TABLE ${load.table} SYNC`);
+  return { lost: load.rows - distinct, doubled: count - distinct };
+};
+
 /** From the first publish, by as many producers as partitions, until a query counts every row. */
 export const measurePipeline = async (world: World, engine: BenchEngine, load: Load): Promise<Piped> => {
   await engine.query(`TRUNCATE TABLE ${load.table} SYNC`);
@@ -47,15 +56,28 @@ export const measurePipeline = async (world: World, engine: BenchEngine, load: L
     await engine.numbers(`SELECT count() FROM ${load.table}`);
     seconds = (performance.now() - startedAt) / 1000;
   });
-  const [count = 0, distinct = 0] = await engine.numbers(
-    `SELECT count(), uniqExact(${load.identity}) FROM ${load.table}`,
-  );
+  return { rowsPerSecond: load.rows / seconds, seconds, cpu, ...(await settle(engine, load)) };
+};
+
+/**
+ * The consumer's share alone: everything is on the bus before ingest starts. Joining a group takes seconds in which nothing happens, so the
+ * measurement begins when the first range is in, and takes the other partitions' first ranges for done as well.
+ */
+export const measureDrain = async (world: World, engine: BenchEngine, load: Load): Promise<Piped> => {
   await engine.query(`TRUNCATE TABLE ${load.table} SYNC`);
-  return {
-    rowsPerSecond: load.rows / seconds,
-    seconds,
-    cpu,
-    lost: load.rows - distinct,
-    doubled: count - distinct,
-  };
+  const before = world.ingest.status().counts.rowsInserted;
+  await world.ingest.stop();
+  await publishAll(world, load);
+  await world.ingest.start();
+  await untilInserted(world, before + 1);
+  const begun = (world.ingest.status().counts.rowsInserted - before) * PARTITIONS;
+  let seconds = 0;
+  const cpu = await measureCpu(world.pids, async () => {
+    const startedAt = performance.now();
+    await untilInserted(world, before + load.rows);
+    await engine.numbers(`SELECT count() FROM ${load.table}`);
+    seconds = (performance.now() - startedAt) / 1000;
+  });
+  if (begun >= load.rows) throw new Error(`${load.rows} rows are too few to see them drain: they came in one range`);
+  return { rowsPerSecond: (load.rows - begun) / seconds, seconds, cpu, ...(await settle(engine, load)) };
 };

@@ -15,9 +15,13 @@ export interface HealthEpisode {
     | "telemetry_expired"
     | "gateway_bus_failing"
     | "metric_cardinality"
+    | "sender_requests_refused"
     | "sender_time_wrong";
   readonly state: "firing" | "resolved";
+  /** Where ingest runs. */
   readonly host: string;
+  /** What the finding is about, where that is not the host that ingest runs on. */
+  readonly entityHost?: string;
   /** What narrows the rule down: a topic, or nothing. */
   readonly subject: string;
   readonly startedAtUnixMs: number;
@@ -46,7 +50,7 @@ export const healthFinding = (episode: HealthEpisode): Finding => ({
   state: episode.state,
   severity: CRITICAL.has(episode.rule) ? "critical" : "warning",
   category: "data_health",
-  entity: { host: episode.host },
+  entity: { host: episode.entityHost ?? episode.host },
   started_at_unix_ms: episode.startedAtUnixMs,
   detected_at_unix_ms: Math.max(episode.startedAtUnixMs, episode.nowUnixMs),
   value: null,

@@ -25,7 +25,7 @@ export interface NativeInsert {
 /** Rows by column name; DateTime64(3) as whole milliseconds, UInt64 as number. */
 export interface JsonInsert {
   readonly table: RecordTable;
-  readonly rows: readonly Readonly<Record<string, string | number>>[];
+  readonly rows: readonly Readonly<Record<string, string | number | readonly number[]>>[];
   readonly dedupToken: string;
 }
 

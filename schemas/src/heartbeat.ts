@@ -17,6 +17,23 @@ export type Ledger = z.infer<typeof Ledger>;
 export const TopicLedgers = z.record(z.string().min(1).max(64), Ledger);
 export type TopicLedgers = z.infer<typeof TopicLedgers>;
 
+/**
+ * Rows of one producer on one topic that the bus had taken with this sequence and all before it. Ingest knows to which of its rows each
+ * sequence belongs, so that the two can be compared while more is on its way.
+ */
+export const Checkpoint = z.strictObject({
+  topic: z.string().min(1).max(64),
+  producer: z.string().min(1).max(300),
+  sequence: z.int().min(0),
+  rows: z.int().min(0),
+  /** The first sequence that `rows` include; 1: the producer's first, whatever its topic. */
+  since_sequence: z.int().min(0).default(1),
+});
+export type Checkpoint = z.infer<typeof Checkpoint>;
+
+/** One for each topic of an agent; of a gateway or a reader, for each of its lanes too. Empty from senders that do not tell. */
+export const Checkpoints = z.array(Checkpoint).max(1000).default([]);
+
 /** The value on `agent.heartbeats`, keyed by host. */
 export const Heartbeat = z.strictObject({
   host: z.string().min(1).max(255),
@@ -30,6 +47,7 @@ export const Heartbeat = z.strictObject({
   ledger: Ledger,
   /** Empty from agents that do not tell. */
   topics: TopicLedgers.default({}),
+  checkpoints: Checkpoints,
   spool_bytes: z.int().min(0),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;

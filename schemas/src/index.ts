@@ -36,7 +36,7 @@ export { Evidence } from "./evidence.ts";
 export { Finding, Severity } from "./finding.ts";
 export { metricId, resourceId, seriesFingerprint } from "./fingerprint.ts";
 export { GatewayReport } from "./gateway-report.ts";
-export { AgentState, Heartbeat, Ledger, TopicLedgers } from "./heartbeat.ts";
+export { AgentState, Checkpoint, Heartbeat, Ledger, TopicLedgers } from "./heartbeat.ts";
 export {
   INCIDENT_FINDINGS_MAX,
   INCIDENT_RUNS_MAX,
@@ -49,6 +49,7 @@ export {
 export { InsertError } from "./insert-error.ts";
 export type { Log } from "./log.ts";
 export { Notification } from "./notification.ts";
+export { releaseBytes } from "./release-bytes.ts";
 export {
   Autonomy,
   Facts,

@@ -45,21 +45,25 @@ interface Counts {
   readonly distinct_samples: number;
 }
 
-/** Asked of the store itself, with the platform stopped. */
-const countRows = async (storeDir: string): Promise<Counts> => {
+/** Asks the store itself, with the platform stopped. */
+export const askStore = async <Row>(storeDir: string, query: string): Promise<Row[]> => {
   const store = await startEmbeddedStore({ dir: storeDir, log: quietLog });
   const client = createClient({ url: store.url, username: store.username, password: store.password });
-  const result = await client.query({
-    query: `SELECT
+  const rows = await (await client.query({ query, format: "JSONEachRow" })).json<Row>();
+  await client.close();
+  await store.stop();
+  return rows;
+};
+
+const countRows = async (storeDir: string): Promise<Counts> => {
+  const [counts] = await askStore<Counts>(
+    storeDir,
+    `SELECT
         (SELECT count() FROM homeostat.logs WHERE service_name = 'load')::UInt32 AS lines,
         (SELECT uniqExact(body) FROM homeostat.logs WHERE service_name = 'load')::UInt32 AS distinct_lines,
         (SELECT count() FROM homeostat.metric_samples)::UInt32 AS samples,
         (SELECT uniqExact(metric_id, fingerprint, timestamp) FROM homeostat.metric_samples)::UInt32 AS distinct_samples`,
-    format: "JSONEachRow",
-  });
-  const [counts] = await result.json<Counts>();
-  await client.close();
-  await store.stop();
+  );
   if (counts === undefined) throw new Error("no counts");
   return counts;
 };

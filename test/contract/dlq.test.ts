@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createApi } from "@homeostat/analytics";
 import { createEmbeddedBus } from "@homeostat/app";
 import { createDeadLetters, type DeadLetters, TELEMETRY_GROUP } from "@homeostat/ingest";
-import { BatchBuilder, type Bus, decodeHeader, topics } from "@homeostat/schemas";
+import { BatchBuilder, type Bus, type BusMessage, decodeHeader, topics } from "@homeostat/schemas";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { type Engine, silent, startEngine } from "../fixtures/batch/engine.ts";
 import { seal } from "../fixtures/batch/hostile-values.ts";
@@ -75,6 +75,42 @@ const ofDays = (sequence: number, days: readonly number[]): Uint8Array => {
 
 const stored = async (): Promise<string[]> =>
   (await engine.query("SELECT body FROM logs ORDER BY timestamp DESC FORMAT TSV")).split("\n").filter(Boolean);
+
+const apiOf = (dlq: DeadLetters) => {
+  const parts = {
+    reports: async () => null,
+    health: async () => [],
+    decide: async () => refusal,
+    acknowledge: async () => refusal,
+  };
+  const refusal = { refused: "not_here", message: "not here" };
+  return createApi({
+    ...parts,
+    run: engine.store.run,
+    reload: async () => ({ message: "no", problems: [] }),
+    now: () => NOW,
+    log: silent,
+    version: "0",
+    token: TOKEN,
+    isLoopback: true,
+    deadLetters: dlq,
+  });
+};
+
+const askApi = async (dlq: DeadLetters, request: { url: string; headers: { host: string } }) => {
+  const api = apiOf(dlq);
+  onTestFinished(() => api.close());
+  const { statusCode: code, body } = await api.inject(request);
+  return { code, body };
+};
+
+/** The bus's calls, to put others in the place of some. */
+const bare = (bus: Bus): Bus => ({
+  publish: (messages) => bus.publish(messages),
+  consume: (options) => bus.consume(options),
+  lag: (group, topic) => bus.lag(group, topic),
+  stop: () => bus.stop(),
+});
 
 describe("dead letters", () => {
   it("of a mixed batch hold the rows outside alone, under the sender's name", async () => {
@@ -209,28 +245,78 @@ describe("dead letters", () => {
     ]);
   });
 
+  it("that take too long to look through are listed piece by piece, and none is passed over", async () => {
+    const { bus, drain } = await startWorld();
+    await bus.publish(on("telemetry.logs", [...["a", "b", "c", "d"].map((text) => Buffer.from(text)), ofDays(1, [8])]));
+    await drain();
+    // So slow that each reading ends after two letters.
+    const slow: Bus = {
+      ...bare(bus),
+      consume: (options) =>
+        bus.consume({
+          ...options,
+          open: async (partition) => {
+            const handler = await options.open(partition);
+            const receive = async (messages: readonly BusMessage[], endOffset: number) => {
+              await handler.receive(messages.slice(0, 2), endOffset);
+              if (messages.length > 2)
+                await new Promise((resolve) => partition.signal.addEventListener("abort", resolve));
+            };
+            return { ...handler, receive };
+          },
+        }),
+    };
+    const dlq = createDeadLetters({ bus: slow, log: silent, name: "slow", scanMs: 300 });
+    const pages = [];
+    for (let after: string | undefined, page = 0; page < 5; page += 1) {
+      const { letters, next } = await dlq.list({ topic: "telemetry.logs", reason: "late", after });
+      pages.push([letters.map(({ id }) => id), next]);
+      if (next === null) break;
+      after = next;
+    }
+    expect(pages).toEqual([
+      [[], "telemetry.logs.dlq/0/1"],
+      [[], "telemetry.logs.dlq/0/3"],
+      [["telemetry.logs.dlq/0/4"], null],
+    ]);
+  });
+
+  it("on a bus that does not answer are an error within the time of a reading, and the API says of what", async () => {
+    const { bus } = await startWorld();
+    const away: Bus = { ...bare(bus), lag: () => new Promise(() => undefined) };
+    const dlq = createDeadLetters({ bus: away, log: silent, name: "away", scanMs: 100 });
+    await expect(dlq.list({})).rejects.toMatchObject({ code: "unreachable", retryable: true });
+    const { body, code } = await askApi(dlq, { url: "/api/v1/dlq", headers: { host: "localhost" } });
+    expect([code, body]).toEqual([504, expect.stringContaining("the bus did not give the dead letters in time")]);
+  });
+
+  it("that the bus will never take do not keep the others back, and the log names those that were sent", async () => {
+    const { bus, dlq, drain, told } = await startWorld();
+    await bus.publish(on("telemetry.logs", [ofDays(1, [0, 8])]));
+    await drain();
+    const headers = { source_partition: "0", source_offset: "0", reason: "malformed", at_unix_ms: String(NOW) };
+    const letter = { topic: "telemetry.logs.dlq", key: HOST, partition: 0, value: Buffer.from("junk") };
+    await bus.publish([
+      { ...letter, headers: { ...headers, source_topic: "long.gone", detail: "" } },
+      { ...letter, headers: { ...headers, source_topic: "telemetry.logs", detail: "cut to 4 of 900000 bytes; bad" } },
+    ]);
+    const ids = (await dlq.list({})).letters.map(({ id }) => id);
+    const { replayed, refused } = await dlq.replay(ids, { by: "ann", dryRun: false });
+    expect(replayed.map(({ id }) => id)).toEqual([ids[0]]);
+    expect(refused.map(({ id, message }) => [id, message.slice(0, 20)])).toEqual([
+      [ids[2], "it holds the beginni"],
+      [ids[1], "the bus refuses it: "],
+    ]);
+    expect(told).toMatchObject([{ by: "ann", letter: ids[0], rows: 1 }]);
+    await drain();
+    expect(await stored()).toEqual(["of day 0", "of day 8"]);
+  });
+
   it("are read and replayed over the API, the latter with the token alone", async () => {
     const { bus, dlq, drain } = await startWorld();
     await bus.publish(on("telemetry.logs", [ofDays(1, [0, 8])]));
     await drain();
-    const parts = {
-      reports: async () => null,
-      health: async () => [],
-      decide: async () => refusal,
-      acknowledge: async () => refusal,
-    };
-    const refusal = { refused: "not_here", message: "not here" };
-    const api = createApi({
-      ...parts,
-      run: engine.store.run,
-      reload: async () => ({ message: "no", problems: [] }),
-      now: () => NOW,
-      log: silent,
-      version: "0",
-      token: TOKEN,
-      isLoopback: true,
-      deadLetters: dlq,
-    });
+    const api = apiOf(dlq);
     onTestFinished(() => api.close());
     const headers = { host: "localhost" };
     const list = await api.inject({ url: "/api/v1/dlq?reason=late", headers });

@@ -7,7 +7,8 @@ import { AgentConfig, createAgent, createBusLink } from "@homeostat/agent";
 import { type Balance, readBalances } from "@homeostat/analytics";
 import { createEmbeddedBus } from "@homeostat/app";
 import { createDeadLetters, PROJECTION_GROUP, TELEMETRY_GROUP } from "@homeostat/ingest";
-import { type Bus, type GatewayReport, type Heartbeat, type Ledger, topics } from "@homeostat/schemas";
+import { type Bus, type Checkpoint, type GatewayReport, type Heartbeat, type Ledger, topics } from "@homeostat/schemas";
+import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { type Engine, silent, startEngine } from "../fixtures/batch/engine.ts";
 import { startIngest } from "../fixtures/batch/ingest-run.ts";
@@ -75,6 +76,7 @@ const beat = async (bus: Bus, told: Record<string, Ledger>, more: Partial<Heartb
     started_at_unix_ms: NOW,
     ledger: sent(0),
     topics: told,
+    checkpoints: [],
     spool_bytes: 0,
     ...more,
   };
@@ -103,8 +105,11 @@ describe("the ledger", () => {
       .poll(() => agent.status().topics["telemetry.metrics"]?.delivered, { timeout: 20_000 })
       .toBeGreaterThan(20);
     await agent.stop();
-    const { topics: told } = agent.status();
-    await beat(bus, told);
+    const { topics: told, checkpoints } = agent.status();
+    expect(Object.fromEntries(checkpoints.map(({ topic, rows }) => [topic, rows]))).toEqual(
+      Object.fromEntries(Object.entries(told).map(([topic, { delivered }]) => [topic, delivered])),
+    );
+    await beat(bus, told, { checkpoints });
     await drain(bus);
     const [logs, metrics] = await balances(bus);
     expect(logs).toMatchObject({ sender: HOST, topic: "telemetry.logs", state: "closed", difference: 0, inserted: 3 });
@@ -165,6 +170,115 @@ describe("the ledger", () => {
     expect(await balances(bus), "more than was ever sent").toMatchObject([{ state: "open", difference: -3 }]);
   });
 
+  /** Batches of three rows; the sender says that all up to `through` were delivered. */
+  const checkpoint = (through: number, producer: string): Checkpoint => ({
+    ...{ topic: "telemetry.logs", producer, sequence: through, rows: through * 3, since_sequence: 1 },
+  });
+
+  it("finds a batch that is missing in a busy stream at once, and takes no delay for a loss", async () => {
+    const { bus } = await startBus();
+    const scenarios = fc.record({
+      batches: fc.integer({ min: 2, max: 12 }),
+      // An agent whose first batch is missing is "cut": the ledger cannot tell a loss from its own forgetting.
+      lost: fc.uniqueArray(fc.integer({ min: 2, max: 12 }), { maxLength: 2 }),
+      through: fc.integer({ min: 1, max: 12 }),
+      drained: fc.integer({ min: 1, max: 12 }),
+    });
+    let host = 0;
+    await fc.assert(
+      fc.asyncProperty(scenarios, async ({ batches, lost, through: wished, drained }) => {
+        const name = `busy-${host++}`;
+        const producer = `${name}/0a`;
+        // A sender knows its last delivered sequence: that one is on the bus by its own account.
+        const through = Math.min(wished, batches);
+        const sequences = Array.from({ length: batches }, (_, index) => index + 1);
+        const kept = sequences.filter((sequence) => !lost.includes(sequence));
+        const publish = (some: readonly number[]) =>
+          bus.publish(
+            on(
+              "telemetry.logs",
+              some.map((sequence) => logsBatch(sequence, { producer })),
+            ),
+          );
+        await beat(
+          bus,
+          { "telemetry.logs": sent(through * 3) },
+          { host: name, checkpoints: [checkpoint(through, producer)] },
+        );
+        if (kept.some((sequence) => sequence <= drained)) await publish(kept.filter((sequence) => sequence <= drained));
+        await drain(bus);
+        if (kept.some((sequence) => sequence > drained)) await publish(kept.filter((sequence) => sequence > drained));
+        else await bus.publish(on("telemetry.logs", [logsBatch(1, { producer: `other-${host}/0a` })]));
+        const inserted = kept.filter((sequence) => sequence <= drained);
+        const isReached = inserted.some((sequence) => sequence >= through);
+        const missing = through - inserted.filter((sequence) => sequence <= through).length;
+        const state = missing === 0 ? "closed" : isReached ? "open" : "in_flight";
+        const found = (await balances(bus)).filter(({ sender }) => sender === name);
+        expect(found).toMatchObject([{ state, difference: missing * 3 }]);
+        await drain(bus);
+        const lostRows = 3 * lost.filter((sequence) => sequence <= through).length;
+        const after = (await balances(bus)).filter(({ sender }) => sender === name);
+        expect(after).toMatchObject([{ state: lostRows === 0 ? "closed" : "open", difference: lostRows }]);
+      }),
+      { numRuns: 15 },
+    );
+  });
+
+  it("knows the account at a sequence in the middle of a range, with a repetition behind it", async () => {
+    const { bus } = await startBus();
+    const producer = `${HOST}/0a`;
+    await bus.publish(
+      on(
+        "telemetry.logs",
+        [1, 2, 3, 5].map((sequence) => logsBatch(sequence, { producer })),
+      ),
+    );
+    await drain(bus);
+    await bus.publish(on("telemetry.logs", [logsBatch(5, { producer })]));
+    await beat(bus, { "telemetry.logs": sent(12) }, { checkpoints: [checkpoint(4, producer)] });
+    await drain(bus);
+    expect(await balances(bus)).toMatchObject([{ state: "open", difference: 3, inserted: 12, duplicate: 3 }]);
+    await beat(bus, { "telemetry.logs": sent(9) }, { checkpoints: [checkpoint(3, producer)] });
+    await drain(bus);
+    expect(await balances(bus)).toMatchObject([{ state: "closed", difference: 0 }]);
+  });
+
+  it("lets rows come that their sender had given up, and no more than those", async () => {
+    const { bus } = await startBus();
+    const producer = `${HOST}/0a`;
+    await bus.publish(
+      on(
+        "telemetry.logs",
+        [1, 2].map((sequence) => logsBatch(sequence, { producer })),
+      ),
+    );
+    const told = { ...checkpoint(2, producer), rows: 3 };
+    await beat(
+      bus,
+      { "telemetry.logs": sent(6, { delivered: 3, dropped: { spool_full: 3 } }) },
+      { checkpoints: [told] },
+    );
+    await drain(bus);
+    expect(await balances(bus)).toMatchObject([{ state: "closed", difference: -3 }]);
+    await beat(
+      bus,
+      { "telemetry.logs": sent(5, { delivered: 3, dropped: { spool_full: 2 } }) },
+      { checkpoints: [told] },
+    );
+    await drain(bus);
+    expect(await balances(bus)).toMatchObject([{ state: "open", difference: -3 }]);
+  });
+
+  it("does not take a sender that fell silent before its oldest row for one that lost everything", async () => {
+    const { bus } = await startBus();
+    await bus.publish(on("telemetry.logs", [logsBatch(1, { producer: "other/0a" })]));
+    const gone = { host: "gone", at_unix_ms: NOW - DAY_MS };
+    await beat(bus, { "telemetry.logs": sent(3) }, { ...gone, checkpoints: [checkpoint(1, "gone/0a")] });
+    await drain(bus);
+    const [found] = (await balances(bus)).filter(({ sender }) => sender === "gone");
+    expect(found).toMatchObject({ state: "cut" });
+  });
+
   it("names batches whose rows cannot be counted", async () => {
     const { bus } = await startBus();
     await bus.publish(on("telemetry.logs", [logsBatch(1), Buffer.from("junk")]));
@@ -194,6 +308,24 @@ describe("the ledger", () => {
     expect(await balances(bus)).toMatchObject([{ state: "closed", inserted: 4 }]);
   });
 
+  it("misses the first batch of a gateway that began within the ledger's memory", async () => {
+    const { bus } = await startBus();
+    const producer = "gateway:edge-1/0c-0";
+    await bus.publish(on("telemetry.logs", [logsBatch(1, { producer: "other/0a" }), logsBatch(2, { producer })]));
+    const report: GatewayReport = {
+      gateway: "gateway:edge-1/0c",
+      at_unix_ms: NOW + 1,
+      started_at_unix_ms: NOW + 1,
+      receivers: [],
+      topics: { "telemetry.logs": sent(6) },
+      checkpoints: [checkpoint(2, producer)],
+    };
+    await bus.publish([{ topic: "ingest.gateways", key: report.gateway, value: Buffer.from(JSON.stringify(report)) }]);
+    await drain(bus);
+    const [found] = (await balances(bus)).filter(({ sender }) => sender === report.gateway);
+    expect(found).toMatchObject({ state: "open", difference: 3 });
+  });
+
   it("takes the lanes of a gateway together", async () => {
     const { bus } = await startBus();
     const gateway = "gateway:edge-1/0a-0b";
@@ -205,6 +337,7 @@ describe("the ledger", () => {
       started_at_unix_ms: NOW,
       receivers: [],
       topics: { "telemetry.logs": sent(5, { delivered: 3, dropped: { refused: 2 } }) },
+      checkpoints: [],
     };
     await bus.publish([{ topic: "ingest.gateways", key: gateway, value: Buffer.from(JSON.stringify(report)) }]);
     await drain(bus);

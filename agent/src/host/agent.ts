@@ -158,6 +158,7 @@ class HostAgent implements Agent {
       started_at_unix_ms: this.#startedUnixMs,
       ledger: this.#spool.ledger(),
       topics: this.#spool.topicLedgers(),
+      checkpoints: this.#spool.checkpoints(),
       spool_bytes: this.#spool.bytes,
     };
   }

@@ -1,3 +1,4 @@
+import { BusError } from "@homeostat/schemas";
 import { z } from "zod";
 import { ApiError, ErrorBody } from "./api-error.ts";
 import type { ApiInstance } from "./api-instance.ts";
@@ -63,6 +64,12 @@ const Filter = {
   limit: z.coerce.number().int().min(1).max(LETTERS_MAX).optional(),
 };
 
+/** What the bus cannot do now is no fault of ours: the caller hears what it is. */
+const busFailed = (error: unknown): never => {
+  if (error instanceof BusError && error.retryable) throw new ApiError("timed_out", `the bus: ${error.message}`);
+  throw error;
+};
+
 /** Reading them. Without a bus in this process there are none to read: `dlq` is null. */
 export const dlqRoutes = (api: ApiInstance, dlq: DeadLetterPort): void => {
   api.get(
@@ -77,7 +84,7 @@ export const dlqRoutes = (api: ApiInstance, dlq: DeadLetterPort): void => {
         },
       },
     },
-    ({ query }) => dlq.list(query),
+    ({ query }) => dlq.list(query).catch(busFailed),
   );
 
   api.get(
@@ -90,7 +97,7 @@ export const dlqRoutes = (api: ApiInstance, dlq: DeadLetterPort): void => {
       },
     },
     async ({ query: { id } }) => {
-      const letter = await dlq.show(id);
+      const letter = await dlq.show(id).catch(busFailed);
       if (letter === null) throw new ApiError("not_found", `no dead letter ${JSON.stringify(id)}`);
       return letter;
     },
@@ -114,6 +121,6 @@ export const dlqReplayRoute = (api: ApiInstance, dlq: DeadLetterPort): void => {
         response: { 200: Replayed, ...errors },
       },
     },
-    ({ body: { ids, by, dry_run } }) => dlq.replay(ids, { by, dryRun: dry_run }),
+    ({ body: { ids, by, dry_run } }) => dlq.replay(ids, { by, dryRun: dry_run }).catch(busFailed),
   );
 };

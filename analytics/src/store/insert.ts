@@ -16,7 +16,7 @@ export interface NativeInsert {
 
 export interface JsonInsert {
   readonly table: string;
-  readonly rows: readonly Readonly<Record<string, string | number>>[];
+  readonly rows: readonly Readonly<Record<string, string | number | readonly number[]>>[];
   readonly dedupToken: string;
 }
 

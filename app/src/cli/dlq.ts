@@ -75,7 +75,7 @@ const list = async ({ args, out }: VerbInput): Promise<number> => {
   const { topic, reason, after } = values;
   const found = await page(connect(values["data-dir"]), { topic, reason, after, limit: LIST_MAX });
   if (values.json) out(JSON.stringify(found));
-  else if (found.letters.length === 0) out("no dead letters");
+  else if (found.letters.length === 0) out(found.next === null ? "no dead letters" : "no dead letters so far");
   else out(table([["letter", "since", "reason", "from", "holds", "detail"], ...found.letters.map(line)]));
   if (!values.json && found.next !== null) out(`there are more: homeostat dlq list --after ${found.next}`);
   return 0;
@@ -129,7 +129,7 @@ const tell = ({ replayed, refused }: Replayed, isDryRun: boolean, out: (line: st
   for (const { id, message } of refused) out(`not replayed: ${id}: ${message}`);
 };
 
-const replay = async ({ args, env, out }: VerbInput): Promise<number> => {
+const replay = async ({ args, env, out, err }: VerbInput): Promise<number> => {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -148,7 +148,10 @@ const replay = async ({ args, env, out }: VerbInput): Promise<number> => {
   const done: Replayed = { replayed: [], refused: [] };
   for (let at = 0; at < ids.length; at += REPLAY_MAX) {
     const body = { ids: ids.slice(at, at + REPLAY_MAX), by, dry_run };
-    const { replayed, refused } = await api.post("/api/v1/dlq/replay", body, Replayed);
+    const { replayed, refused } = await api.post("/api/v1/dlq/replay", body, Replayed).catch((error: unknown) => {
+      if (at > 0) err(`stopped after ${at} of ${ids.length} dead letters; it does no harm to replay them all again`);
+      throw error;
+    });
     done.replayed.push(...replayed);
     done.refused.push(...refused);
   }

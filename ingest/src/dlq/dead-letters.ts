@@ -1,12 +1,14 @@
-import { type Bus, type BusMessage, type Log, type OutgoingMessage, TOPICS } from "@homeostat/schemas";
+import { type Bus, BusError, type BusMessage, type Log, TOPICS } from "@homeostat/schemas";
 import { contentOf, type Letter, type LetterContent, letterId, letterOf, parseLetterId } from "./letter.ts";
-import { replayOf } from "./replay.ts";
-import { scan, type Window } from "./scan.ts";
+import { type Replay, replayOf } from "./replay.ts";
+import { type Scanned, scan, type Window } from "./scan.ts";
 
 export const DEAD_LETTER_TOPICS: readonly string[] = Object.keys(TOPICS).filter((name) => name.endsWith(".dlq"));
 /** Letters of one page, and of one replay. */
 export const LETTERS_MAX = 500;
 const SCAN_MS_MAX = 12_000;
+/** As large as an id may say it. */
+const OFFSET_MAX = 999_999_999_999_999;
 /** A publish carries at most this many letters: 16 MiB of them. */
 const LETTERS_PER_PUBLISH = 32;
 
@@ -33,7 +35,10 @@ export interface Replayed {
 
 /** The dead letters of telemetry, as they stand on the bus: kept seven days, oldest first. */
 export interface DeadLetters {
-  /** In the order of topic, partition and offset. */
+  /**
+   * In the order of topic, partition and offset. What takes longer than SCAN_MS_MAX to look through gives the letters of the part that was looked
+   * through, perhaps none, and where to go on.
+   */
   list(filter: LetterFilter): Promise<LetterPage>;
   /** null where there is no such letter (any more). */
   show(id: string): Promise<(Letter & { readonly content: LetterContent }) | null>;
@@ -46,6 +51,14 @@ interface DeadLetterPorts {
   readonly log: Log;
   /** Tells this process from others that read the same topics. */
   readonly name: string;
+  /** How long one reading may take; SCAN_MS_MAX. */
+  readonly scanMs?: number;
+}
+
+/** A letter on its way to the topic that it comes from. */
+interface Outgoing extends Replay {
+  readonly id: string;
+  readonly topic: string;
 }
 
 const topicsOf = (topic: string | undefined): readonly string[] =>
@@ -76,6 +89,22 @@ const windowAfter =
       : null;
   };
 
+/** Up to which letter everything was looked at, when time was over. @throws when that is no further than before. */
+const lookedThrough = (left: Scanned["left"], after: string | undefined): string => {
+  const ends = [...left].map(([place, offset]) => ({ offset, id: `${place}/${Math.max(0, offset)}` }));
+  const [first] = ends.sort((a, b) => inOrder(a.id, b.id));
+  if (first === undefined) throw tooSlow();
+  if (first.offset >= 0) return first.id;
+  const [topic, partition] = placesOf(first.id);
+  // Nothing of this partition: what was looked at ends with the one before.
+  const before = partition > 0 ? `${topic}/${partition - 1}/${OFFSET_MAX}` : null;
+  if (before === null || (after !== undefined && inOrder(before, after) <= 0)) throw tooSlow();
+  return before;
+};
+
+const tooSlow = (): BusError =>
+  new BusError("unreachable", "the bus did not give the dead letters in time", { retryable: true });
+
 class BusDeadLetters implements DeadLetters {
   readonly #ports: DeadLetterPorts;
   /** One reader at a time: they share a group. */
@@ -87,7 +116,7 @@ class BusDeadLetters implements DeadLetters {
 
   async list({ topic, reason, after, limit = LETTERS_MAX }: LetterFilter): Promise<LetterPage> {
     const found = new Map<string, Letter[]>();
-    await this.#scan(topicsOf(topic), windowAfter(after), (message) => {
+    const { isComplete, left } = await this.#scan(topicsOf(topic), windowAfter(after), (message) => {
       const letter = letterOf(message);
       if (reason !== undefined && letter.reason !== reason) return true;
       const place = `${message.topic}/${message.partition}`;
@@ -99,8 +128,10 @@ class BusDeadLetters implements DeadLetters {
     // A partition that changed hands meanwhile has been read twice.
     const byId = new Map([...found.values()].flat().map((letter) => [letter.id, letter]));
     const letters = [...byId.values()].sort((a, b) => inOrder(a.id, b.id));
-    const page = letters.slice(0, limit);
-    return { letters: page, next: letters.length > limit ? (page.at(-1)?.id ?? null) : null };
+    const end = isComplete ? null : lookedThrough(left, after);
+    const known = end === null ? letters : letters.filter(({ id }) => inOrder(id, end) <= 0);
+    const page = known.slice(0, limit);
+    return { letters: page, next: known.length > limit ? (page.at(-1)?.id ?? null) : end };
   }
 
   async show(id: string): Promise<(Letter & { readonly content: LetterContent }) | null> {
@@ -111,10 +142,15 @@ class BusDeadLetters implements DeadLetters {
   async replay(ids: readonly string[], { by, dryRun }: { by: string; dryRun: boolean }): Promise<Replayed> {
     const replayed: { id: string; topic: string; rows: number | null }[] = [];
     const refused: { id: string; message: string }[] = [];
-    const waiting: OutgoingMessage[] = [];
+    const waiting: Outgoing[] = [];
     const send = async () => {
-      const messages = waiting.splice(0);
-      if (messages.length > 0) await this.#ports.bus.publish(messages);
+      for (const { id, error } of await this.#send(waiting.splice(0), by)) {
+        replayed.splice(
+          replayed.findIndex((one) => one.id === id),
+          1,
+        );
+        refused.push({ id, message: `the bus refuses it: ${error.message}` });
+      }
     };
     const seen = new Set<string>();
     await this.#visit(ids, async (message) => {
@@ -125,13 +161,30 @@ class BusDeadLetters implements DeadLetters {
       const { source_topic } = letterOf(message);
       replayed.push({ id, topic: source_topic, rows: replay.rows });
       if (dryRun) return;
-      this.#ports.log.info({ by, letter: id, topic: source_topic, rows: replay.rows }, "a dead letter is replayed");
-      waiting.push(...replay.messages);
+      waiting.push({ id, topic: source_topic, ...replay });
       if (waiting.length >= LETTERS_PER_PUBLISH) await send();
     });
     await send();
     for (const id of new Set(ids)) if (!seen.has(id)) refused.push({ id, message: "there is no such dead letter" });
     return { replayed, refused };
+  }
+
+  /** One publish; what the bus will never take is found letter by letter, and does not keep the others back. */
+  async #send(letters: readonly Outgoing[], by: string): Promise<readonly { id: string; error: Error }[]> {
+    if (letters.length === 0) return [];
+    try {
+      await this.#ports.bus.publish(letters.flatMap(({ messages }) => messages));
+    } catch (error) {
+      if (!(error instanceof BusError) || error.retryable) throw error;
+      const [first] = letters;
+      if (letters.length === 1 && first !== undefined) return [{ id: first.id, error }];
+      const refused = [];
+      for (const letter of letters) refused.push(...(await this.#send([letter], by)));
+      return refused;
+    }
+    for (const { id, topic, rows } of letters)
+      this.#ports.log.info({ by, letter: id, topic, rows }, "a dead letter was replayed");
+    return [];
   }
 
   async #read(ids: readonly string[]): Promise<readonly BusMessage[]> {
@@ -151,21 +204,22 @@ class BusDeadLetters implements DeadLetters {
         .map(({ offset }) => offset);
       return offsets.length === 0 ? null : { from: Math.min(...offsets), to: Math.max(...offsets) + 1 };
     };
-    await this.#scan(topics, window, async (message) => {
+    const { isComplete } = await this.#scan(topics, window, async (message) => {
       if (wanted.has(letterId(message))) await visit(message);
       return true;
     });
+    if (!isComplete) throw tooSlow();
   }
 
   #scan(
     topics: readonly string[],
     window: Window,
     visit: (message: BusMessage) => Promise<boolean> | boolean,
-  ): Promise<void> {
-    if (topics.length === 0) return Promise.resolve();
-    const { bus, name } = this.#ports;
+  ): Promise<Scanned> {
+    if (topics.length === 0) return Promise.resolve({ isComplete: true, left: new Map() });
+    const { bus, name, scanMs = SCAN_MS_MAX } = this.#ports;
     const done = this.#turn.then(() =>
-      scan({ bus, group: `dead-letters-${name}`, topics, window, visit, timeoutMs: SCAN_MS_MAX }),
+      scan({ bus, group: `dead-letters-${name}`, topics, window, visit, timeoutMs: scanMs }),
     );
     this.#turn = done.catch(() => undefined);
     return done;

@@ -8,6 +8,9 @@ const DAY_MS = 86_400_000;
 /** Tables are parted by day, and the engine takes a hundred parts in one insert: rows of more days than this are sent in several batches. */
 const DAYS_PER_BATCH_MAX = 50;
 
+/** What a reader says of a letter that was larger than a message may be. */
+const CUT = /^cut to \d+ of \d+ bytes/;
+
 /** The rows under a header of our own; null where they cannot be read. */
 const readdress = (value: Uint8Array, producer: string): readonly Piece[] | null => {
   try {
@@ -42,9 +45,10 @@ export interface Replay {
  */
 export const replayOf = (message: BusMessage): Replay | string => {
   const { topic, partition, offset, value } = message;
-  const { source_topic, source_partition, key } = letterOf(message);
+  const { source_topic, source_partition, key, detail } = letterOf(message);
   if (source_topic === "") return "its headers do not say where it comes from";
   if (value === null) return "it has no value";
+  if (CUT.test(detail)) return "it holds the beginning of its message alone";
   const pieces = readdress(value, `dlq:${topic}-${partition}-${offset}`);
   const values = pieces?.map((piece) => piece.value) ?? [value];
   const headers = { [REPLAY_HEADER]: letterId({ topic, partition, offset }) };

@@ -1,4 +1,5 @@
-import type { AssignedPartition, Bus, BusMessage } from "@homeostat/schemas";
+import { setTimeout as delay } from "node:timers/promises";
+import type { AssignedPartition, Bus, BusMessage, PartitionHandler } from "@homeostat/schemas";
 
 /** What is wanted of one partition: offsets from ≤ offset < to; null: nothing. */
 export type Window = (
@@ -18,53 +19,70 @@ export interface Scan {
 
 const MESSAGES_MAX = 64;
 const BYTES_MAX = 4 * 1_048_576;
+/** What was not over in time is waited for this long; then it ends by itself. */
+const STOP_MS_MAX = 1000;
 
-/** Reads what stands on the topics now, once. Bounded by their retention and by time. @throws when it takes longer, or when visiting does. */
-export const scan = async ({ bus, group, topics, window, visit, timeoutMs }: Scan): Promise<void> => {
-  const counts = await Promise.all(topics.map(async (topic) => (await bus.lag(group, topic)).length));
-  const open = new Set(
-    topics.flatMap((topic, at) => Array.from({ length: counts[at] ?? 0 }, (_, n) => `${topic}/${n}`)),
-  );
+export interface Scanned {
+  /** Everything that was wanted has been visited. */
+  readonly isComplete: boolean;
+  /** Of each partition (`topic/partition`) that was not read to its end: the offset of the last message that was visited; -1: none. */
+  readonly left: ReadonlyMap<string, number>;
+}
+
+/** Reads what stands on the topics now, once. Bounded by their retention and by time. @throws when the bus or visiting does. */
+export const scan = async ({ bus, group, topics, window, visit, timeoutMs }: Scan): Promise<Scanned> => {
   const over = Promise.withResolvers<void>();
+  const timer = setTimeout(() => over.resolve(), timeoutMs);
+  // Whoever waits hears of it; it may fail before anybody does.
+  over.promise.catch(() => undefined);
+  const left = new Map<string, number>();
+  let isOver = false;
+  let isComplete = false;
   const finish = (place: string): void => {
-    open.delete(place);
-    if (open.size === 0) over.resolve();
+    if (isOver) return;
+    left.delete(place);
+    if (left.size > 0) return;
+    isComplete = true;
+    over.resolve();
   };
-  const timer = setTimeout(
-    () => over.reject(new Error(`the dead letters could not be read within ${timeoutMs / 1000} s`)),
-    timeoutMs,
-  );
-  const consumer = await bus.consume({
-    group,
-    topics,
-    maxMessages: MESSAGES_MAX,
-    maxBytes: BYTES_MAX,
-    open: async (partition) => {
-      const place = `${partition.topic}/${partition.partition}`;
-      const wanted = window(partition);
-      const from = Math.max(wanted?.from ?? 0, partition.earliestOffset);
-      const to = Math.min(wanted?.to ?? 0, partition.endOffset);
-      if (from >= to) finish(place);
-      return {
-        startOffset: from >= to ? partition.endOffset : from,
-        receive: async (messages) => {
-          for (const message of messages) {
-            if (!open.has(place)) return;
-            try {
-              if (message.offset >= to || !(await visit(message)) || message.offset === to - 1) finish(place);
-            } catch (error) {
-              over.reject(error);
-              finish(place);
-            }
+  const open = async (partition: AssignedPartition): Promise<PartitionHandler> => {
+    const place = `${partition.topic}/${partition.partition}`;
+    const wanted = window(partition);
+    const from = Math.max(wanted?.from ?? 0, partition.earliestOffset);
+    const to = Math.min(wanted?.to ?? 0, partition.endOffset);
+    if (from >= to) finish(place);
+    return {
+      startOffset: from >= to ? partition.endOffset : from,
+      receive: async (messages) => {
+        for (const message of messages) {
+          if (isOver || !left.has(place)) return;
+          try {
+            const isEnough = message.offset >= to || !(await visit(message));
+            if (isEnough || message.offset === to - 1) finish(place);
+            else left.set(place, message.offset);
+          } catch (error) {
+            over.reject(error);
+            return;
           }
-        },
-      };
-    },
-  });
+        }
+      },
+    };
+  };
+  const begun = (async () => {
+    const counts = await Promise.all(topics.map(async (topic) => (await bus.lag(group, topic)).length));
+    for (const [at, topic] of topics.entries())
+      for (let partition = 0; partition < (counts[at] ?? 0); partition++) left.set(`${topic}/${partition}`, -1);
+    return bus.consume({ group, topics, maxMessages: MESSAGES_MAX, maxBytes: BYTES_MAX, open });
+  })();
   try {
-    await over.promise;
+    await Promise.race([over.promise, begun.then(() => over.promise)]);
   } finally {
+    isOver = true;
     clearTimeout(timer);
-    await consumer.stop();
+    // A bus that does not answer may still be joined: it is left as soon as that has happened.
+    const stopped = begun.then((consumer) => consumer.stop());
+    if (isComplete) await stopped;
+    else await Promise.race([stopped.catch(() => undefined), delay(STOP_MS_MAX, undefined, { ref: false })]);
   }
+  return { isComplete, left: new Map(left) };
 };

@@ -3,6 +3,7 @@ import { DistinctCount } from "./distinct-count.ts";
 import { Generations } from "./generations.ts";
 import type { HealthEpisodes } from "./health-episodes.ts";
 import { SeriesEntry } from "./identities.ts";
+import { SENDER } from "./trouble-entity.ts";
 
 /** The OpenTelemetry SDK's name for the series that stands for those over the limit (specification, Metrics SDK, "Cardinality limits"). */
 export const OVERFLOW_ATTRIBUTES: Readonly<Record<string, string>> = { "otel.metric.overflow": "true" };
@@ -148,6 +149,8 @@ export class Cardinality {
   }
 
   #fire({ metric, labels, sender, samples, startedAtUnixMs }: Overflowing): void {
+    // A series was asked for, but nothing was appended to it yet.
+    if (samples === 0) return;
     const { seriesMax, windowMs, episodes } = this.#options;
     let [worst] = labels;
     for (const label of labels) if (label[1].values.estimate > (worst?.[1].values.estimate ?? 0)) worst = label;
@@ -158,7 +161,8 @@ export class Cardinality {
       `${metric} brought more than ${seriesMax} new series within ${Math.round(windowMs / 1000)} s; its label ${label} has about ${values} ` +
       `further values, such as ${example}. ${samples} samples, the last of ${sender}, were only counted.`;
     const told = { metric, label, label_values: String(values), example, sender };
-    episodes.fire({ rule: "metric_cardinality", subject: metric, summary, labels: told }, startedAtUnixMs);
+    const entityHost = `${SENDER}${sender}`;
+    episodes.fire({ rule: "metric_cardinality", subject: metric, summary, labels: told, entityHost }, startedAtUnixMs);
   }
 }
 

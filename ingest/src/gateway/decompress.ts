@@ -12,6 +12,9 @@ import { uncompress, uncompressSync } from "snappy";
 import type { RoomAccount } from "./byte-room.ts";
 import { RequestError } from "./receiver-route.ts";
 
+/** Into memory of our own: the garbage collector is told of the library's as a whole, and works twice as long (measured). */
+const COPIED = { copyOutputData: true } as const;
+
 /** A body up to here is unpacked at once, when it gives no more than SYNC_OUTPUT_MAX: the way through the thread pool costs more. */
 const SYNC_INPUT_MAX = 16_384;
 const SYNC_OUTPUT_MAX = 1_048_576;
@@ -116,7 +119,7 @@ const unsnap = async (body: Buffer, caps: DecompressCaps): Promise<Buffer> => {
     );
   if (!caps.account.take(claimed)) return noRoom();
   try {
-    const unpacked = claimed <= SYNC_OUTPUT_MAX ? uncompressSync(body) : await uncompress(body);
+    const unpacked = claimed <= SYNC_OUTPUT_MAX ? uncompressSync(body, COPIED) : await uncompress(body, COPIED);
     return typeof unpacked === "string" ? Buffer.from(unpacked) : unpacked;
   } catch (error) {
     throw broken(error);

@@ -144,6 +144,97 @@ describe("a bus that does not take batches", () => {
   });
 });
 
+describe("requests that are refused", () => {
+  const refuse = (
+    gateway: ReturnType<typeof startGateway>["gateway"],
+    count: number,
+    { sender = "", peer = "10.0.0.9", reason = "http_401" } = {},
+  ): void => {
+    for (let index = 0; index < count; index++)
+      gateway.countRefusal({ sender, receiver: "otlp", peer }, { reason, message: "unknown sender or token" });
+  };
+
+  it("in bulk are a finding that names the stranger's address, until a quiet minute has passed", async () => {
+    const { gateway, findings, clock } = startGateway();
+    refuse(gateway, 19);
+    await gateway.check();
+    expect(findings).toEqual([]);
+    refuse(gateway, 1);
+    await gateway.check();
+    expect(Finding.parse(findings[0])).toMatchObject({
+      rule: "sender_requests_refused",
+      state: "firing",
+      severity: "warning",
+      entity: { host: "peer:10.0.0.9" },
+      labels: { peer: "10.0.0.9", receiver: "otlp", reason: "http_401", count: "20" },
+    });
+    expect(findings[0]?.summary).toMatch(/20 requests .* http_401: unknown sender or token/);
+    clock.nowUnixMs += MINUTE_MS - 1;
+    await gateway.check();
+    expect(told(findings)).toHaveLength(1);
+    clock.nowUnixMs += 1;
+    await gateway.check();
+    expect(told(findings)).toEqual(["sender_requests_refused firing", "sender_requests_refused resolved"]);
+  });
+
+  it.each(["http_408", "http_413", "http_431", "connection_refused"])(
+    "as %s are one from the third on",
+    async (reason) => {
+      const { gateway, findings } = startGateway();
+      refuse(gateway, 3, { sender: "shipper", reason });
+      await gateway.check();
+      expect(findings.map(({ entity }) => entity)).toEqual([{ host: "sender:shipper" }]);
+    },
+  );
+
+  it("spread over minutes, or for want of room or of the bus, are none of the sender's", async () => {
+    const { gateway, findings, clock } = startGateway();
+    for (const reason of ["http_429", "http_503"]) refuse(gateway, 100, { reason });
+    for (let minute = 0; minute < 5; minute++) {
+      refuse(gateway, 10);
+      await gateway.check();
+      clock.nowUnixMs += MINUTE_MS;
+      await gateway.check();
+    }
+    expect(findings).toEqual([]);
+  });
+
+  it("of ever new strangers do not crowd out a finding about the bus", async () => {
+    const { gateway, bus, findings, clock } = startGateway();
+    for (let stranger = 0; stranger < 5000; stranger++)
+      refuse(gateway, 20, { peer: `10.1.${stranger >> 8}.${stranger & 255}` });
+    await gateway.check();
+    expect(findings).toHaveLength(51);
+    expect(findings.map(({ entity }) => entity.host)).toContain("peer:others");
+    bus.fault = () => (clock.nowUnixMs - NOW > 20_000 ? undefined : unreachable());
+    const submission = admitted(gateway.admit(request));
+    submission.log(gateway.resource(resource()), record("hello"));
+    const commit = submission.commit();
+    while (clock.nowUnixMs - NOW < 12_000) await new Promise((resolve) => setImmediate(resolve));
+    await gateway.check();
+    expect(findings.at(-1)?.rule).toBe("gateway_bus_failing");
+    await commit;
+  });
+});
+
+describe("what a sender does", () => {
+  it("never vetoes healing of the gateway's host: no finding about it names that, or any other, machine", async () => {
+    const { gateway, findings } = startGateway({ series_per_metric_max: 1 });
+    const submission = admitted(gateway.admit({ ...request, sender: "gate-1" }));
+    for (let user = 0; user < 300; user++) {
+      submission.sample(gateway.series(series("logins", { attributes: { user: `${user}` } })), NOW, 1);
+      submission.sample(gateway.series(series("up")), NOW + 2 * HOUR_MS, 1);
+    }
+    await submission.commit();
+    const refused = { sender: "gate-1", receiver: "otlp", peer: "10.0.0.9" };
+    for (let times = 0; times < 20; times++) gateway.countRefusal(refused, { reason: "http_400", message: "broken" });
+    await gateway.check();
+    const rules = findings.map(({ rule }) => rule).toSorted();
+    expect(rules).toEqual(["metric_cardinality", "sender_requests_refused", "sender_time_wrong"]);
+    for (const { entity } of findings) expect(entity).toEqual({ host: "sender:gate-1" });
+  });
+});
+
 describe("a sender with a wrong clock", () => {
   const send = async (gateway: ReturnType<typeof startGateway>["gateway"], offsetMs: number, nowUnixMs: number) => {
     const submission = admitted(gateway.admit(request));

@@ -256,6 +256,49 @@ describe("the server refuses", () => {
     expect(run.gateway.status().heldBytes).toBe(0);
   });
 
+  it("trickling, oversized and unending requests each end in a finding, counted once by sender and status", async () => {
+    const run = await startServer({ body_bytes_max: 1024, http: { headers_timeout_ms: 100, request_timeout_ms: 200 } });
+    const head = `POST /lines HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${TOKEN}\r\n`;
+    const three = (part: string) => Array.from({ length: 3 }, () => run.raw([part]));
+    await Promise.all([
+      ...three(`${head}content-length: 1000\r\n\r\nshort`),
+      ...three("POST /lines HTTP/1.1\r\nx-slow: "),
+    ]);
+    for (let times = 0; times < 3; times++)
+      await run.post("x".repeat(1025), { authorization: "Bearer token-of-another" });
+    await run.disconnected();
+    await run.gateway.check();
+    expect(run.findings.map(({ entity, labels }) => [entity.host, labels.reason]).toSorted()).toEqual([
+      ["peer:127.0.0.1", "http_408"],
+      ["sender:other", "http_413"],
+      ["sender:shipper", "http_408"],
+    ]);
+    expect(run.gateway.status().receivers).toEqual(
+      expect.arrayContaining([
+        { receiver: "http", sender: "", requests: 0, accepted: 0, rejected: { http_408: 3 } },
+        { receiver: "lines", sender: "shipper", requests: 0, accepted: 0, rejected: { http_408: 3 } },
+        { receiver: "lines", sender: "other", requests: 0, accepted: 0, rejected: { http_413: 3 } },
+      ]),
+    );
+  });
+
+  it.each([
+    ["both a length and chunks", "content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400],
+    ["two lengths", "content-length: 1\r\ncontent-length: 2\r\n\r\nab", 400],
+    ["10,000 headers", `${"x-a: b\r\n".repeat(10_000)}\r\n`, 431],
+    ["a list of codings", "content-encoding: gzip, zstd\r\ncontent-length: 1\r\nconnection: close\r\n\r\na", 415],
+    ["a chunk extension without end", `transfer-encoding: chunked\r\n\r\n1;${"x".repeat(40_000)}`, 413],
+  ])("a request with %s, and tells which", async (_name, rest, status) => {
+    const run = await startServer();
+    const answer = await run.raw([`POST /lines HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${TOKEN}\r\n${rest}`]);
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(run.bus.bodies).toEqual([]);
+    const counted = run.gateway
+      .status()
+      .receivers.reduce((sum, { rejected }) => sum + (rejected[`http_${status}`] ?? 0), 0);
+    expect(counted).toBe(1);
+  });
+
   it("what follows a body that is longer than its Content-Length", async () => {
     const run = await startServer();
     const head = `POST /lines HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${TOKEN}\r\n`;

@@ -1,9 +1,12 @@
 import { readFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import type { Log } from "@homeostat/schemas";
 import fastify, { type FastifyInstance, type FastifyPluginAsync } from "fastify";
 import { authenticator } from "./authenticate.ts";
+import { Connections, NO_RECEIVER } from "./connections.ts";
 import type { RunningGateway } from "./gateway.ts";
 import type { ReceiversConfig } from "./gateway-config.ts";
+import { plainAddress } from "./peer-address.ts";
 import type { ReceiverPorts } from "./receive.ts";
 import { UnansweredRequests } from "./unanswered-requests.ts";
 
@@ -26,7 +29,10 @@ export interface GatewayServerOptions {
 /** The server that senders speak to; `listen` and `close` are Fastify's. Close it before the gateway stops, so that what it has taken is answered. */
 export const createGatewayServer = (options: GatewayServerOptions): FastifyInstance => {
   const { gateway, config, receivers, log, now } = options;
-  const server = createServer(config.http);
+  const connections = new Connections(gateway.countRefusal);
+  const authenticate = authenticator(config.senders);
+  const server = createServer(config.http, connections);
+  server.server.on("drop", (from) => connections.dropped(from?.remoteAddress));
   server.server.maxConnections = config.http.connections_max;
   server.addHook("preClose", async () => {
     setTimeout(() => server.server.closeAllConnections(), config.gateway.commit_timeout_ms + CLOSE_MS).unref();
@@ -35,16 +41,22 @@ export const createGatewayServer = (options: GatewayServerOptions): FastifyInsta
   // Bodies are read by `receive`, within its own caps.
   server.removeAllContentTypeParsers();
   server.addContentTypeParser("*", (_request, _payload, done) => done(null));
-  server.setNotFoundHandler((_request, reply) => reply.code(404).type("text/plain").send("nothing is received here\n"));
+  server.setNotFoundHandler(({ headers, raw, url }, reply) => {
+    const sender = authenticate(headers.authorization) ?? "";
+    const refused = { sender, receiver: NO_RECEIVER, peer: plainAddress(raw.socket.remoteAddress) };
+    gateway.countRefusal(refused, { reason: "http_404", message: `nothing is received at ${url.slice(0, 100)}` });
+    reply.code(404).type("text/plain").send("nothing is received here\n");
+  });
   server.get("/healthz", (_request, reply) => reply.type("text/plain").send("ok\n"));
   const ports: ReceiverPorts = {
     gateway,
     log,
     now,
     http: {
-      authenticate: authenticator(config.senders),
+      authenticate,
       room: gateway.room,
       countRefusal: gateway.countRefusal,
+      connections,
       unanswered: new UnansweredRequests({ now, log }),
       bodyBytesMax: config.body_bytes_max,
       uncompressedBytesMax: config.uncompressed_bytes_max,
@@ -55,11 +67,13 @@ export const createGatewayServer = (options: GatewayServerOptions): FastifyInsta
   return server;
 };
 
-const createServer = ({ tls, headers_timeout_ms, request_timeout_ms }: ReceiversConfig["http"]): FastifyInstance => {
+const createServer = (http: ReceiversConfig["http"], connections: Connections): FastifyInstance => {
+  const { tls, headers_timeout_ms, request_timeout_ms } = http;
   const common = {
     requestTimeout: request_timeout_ms,
     keepAliveTimeout: KEEP_ALIVE_MS,
     exposeHeadRoutes: false,
+    clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) => connections.refuse(error, socket),
     routerOptions: { maxParamLength: 255 },
   };
   const timeouts = {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { BusError, decodeHeader, MESSAGE_BYTES_MAX } from "@homeostat/schemas";
 import { describe, expect, it } from "vitest";
 import { NOW, record, resource, series, startGateway, unreachable } from "./gateway.fixture.ts";
@@ -14,13 +15,8 @@ const admitted = (submission: Submission | null): Submission => {
 
 /** Text that zstd cannot make smaller than seven eighths. */
 const noise = (length: number, seed = 42): string => {
-  let state = seed;
-  let letters = "";
-  for (let index = 0; index < length; index++) {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
-    letters += String.fromCharCode((state >>> 16) & 0x7f);
-  }
-  return letters;
+  const bytes = createHash("shake256", { outputLength: length }).update(String(seed)).digest();
+  return Buffer.from(bytes.map((byte) => byte & 0x7f)).toString("latin1");
 };
 
 const settled = async (promise: Promise<unknown>): Promise<boolean> => {
@@ -90,6 +86,37 @@ describe("a commit", () => {
       spooled: 0,
       dropped: { refused: 2 },
     });
+  });
+
+  it("is not refused for another's batch that the bus refuses in the same publish, and nothing is there twice", async () => {
+    const { gateway, bus } = startGateway({ lanes: 1 });
+    const open = Promise.withResolvers<void>();
+    const send = (body: string): Promise<void> => {
+      const submission = admitted(gateway.admit(request));
+      // A whole batch of noise: it is finished at once, as a group of its own.
+      for (let row = 0; row < 20; row++)
+        submission.log(gateway.resource(resource()), record(`${body} ${noise(RECORD_BYTES_MAX - 1000, row)}`));
+      return submission.commit();
+    };
+    let bad = 0;
+    bus.fault = async (messages) => {
+      await open.promise;
+      const isBad = ({ value }: (typeof messages)[number]) => decodeHeader(value ?? Buffer.alloc(0)).sequence === 10;
+      if (!messages.some(isBad)) return;
+      bad++;
+      throw new BusError("too_large", "too large", { retryable: false });
+    };
+    const outcomes = Promise.allSettled(["a", "b", "c", "d"].map(send));
+    open.resolve();
+    const statuses = (await outcomes).map(({ status }) => status);
+    expect(bad).toBeGreaterThan(1);
+    expect(statuses).toContain("rejected");
+    expect(statuses).toContain("fulfilled");
+    expect(new Set(bus.bodies).size).toBe(bus.bodies.length);
+    const { produced = 0, delivered = 0, spooled, dropped } = gateway.status().topics["telemetry.logs"] ?? {};
+    expect({ spooled, dropped }).toEqual({ spooled: 0, dropped: { refused: produced - delivered } });
+    expect(delivered).toBe(bus.rowsOf("logs") + bus.rowsOf("log_resources"));
+    expect(gateway.status().heldBytes).toBe(0);
   });
 
   it("carries batches that cannot be compressed in messages that the bus takes", async () => {
@@ -306,6 +333,15 @@ describe("the report", () => {
         "telemetry.logs": { produced: 2, delivered: 2, spooled: 0, dropped: {} },
         "telemetry.metrics": { produced: 0, delivered: 0, spooled: 0, dropped: {} },
       },
+      checkpoints: [
+        {
+          topic: "telemetry.logs",
+          producer: bus.batches[0]?.header.producer,
+          sequence: bus.batches.at(-1)?.header.sequence,
+          rows: 2,
+          since_sequence: 1,
+        },
+      ],
     });
     expect(bus.batches[0]?.header.producer).toMatch(/^gateway:gate-1\/0001-[0-3]$/);
   });

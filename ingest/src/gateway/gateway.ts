@@ -1,5 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Bus, GatewayReport, type Log, type TelemetryTopic, type TopicLedgers } from "@homeostat/schemas";
+import {
+  type Bus,
+  type Checkpoint,
+  GatewayReport,
+  type Log,
+  type TelemetryTopic,
+  type TopicLedgers,
+} from "@homeostat/schemas";
 import type { ReportFinding } from "../health-finding.ts";
 import { BusHealth } from "./bus-health.ts";
 import { ByteRoom } from "./byte-room.ts";
@@ -13,6 +20,7 @@ import { Lane } from "./lane.ts";
 import { TopicLedger } from "./ledger.ts";
 import { countRejected, ReceiverCounts } from "./receiver-counts.ts";
 import { Rows } from "./rows.ts";
+import { type RefusedRequest, type RequestRefusal, SenderRefusals } from "./sender-refusals.ts";
 import { SenderTimes } from "./sender-times.ts";
 import { GatewaySubmission } from "./submission.ts";
 
@@ -24,7 +32,7 @@ const STOP_MS = 10_000;
 export interface GatewayOptions {
   readonly bus: Bus;
   readonly config: GatewayConfig;
-  /** The host that the gateway runs on: what its findings are about, and a part of its producers' names. */
+  /** The host that the gateway runs on: what findings about itself are about, and a part of its producers' names. */
   readonly host: string;
   readonly now: () => number;
   readonly log: Log;
@@ -52,8 +60,8 @@ export interface GatewayStatus {
 export interface RunningGateway extends Gateway {
   /** What bodies are counted into while they arrive. */
   readonly room: ByteRoom;
-  /** Counts a request that was refused before its records could be counted, as one. `reason` is of a fixed set. */
-  countRefusal(request: { readonly sender: string; readonly receiver: string }, reason: string): void;
+  /** Counts a request that was refused before its records could be counted, as one. Many of one sender are a finding. */
+  countRefusal(request: RefusedRequest, refusal: RequestRefusal): void;
   /** Begins the checks and reports. Records are taken without it. */
   start(): void;
   /** Takes nothing new, publishes what there is for at most ten seconds, and reports for the last time. */
@@ -96,6 +104,7 @@ export const createGateway = (options: GatewayOptions): RunningGateway => {
   const check = async (): Promise<void> => {
     parts.health.check();
     parts.senderTimes.check();
+    parts.senderRefusals.check();
     parts.cardinality.check();
     await parts.episodes.tell();
   };
@@ -155,14 +164,21 @@ const createIntake = (whole: Whole & { readonly rows: Rows }): Gateway => {
 };
 
 const createAccount = (whole: Whole): Pick<RunningGateway, "countRefusal" | "report" | "status"> => {
-  const { bus, now, log, name, startedAtUnixMs, counts, ledgers, health, identities, isStopped } = whole;
+  const { bus, now, log, name, startedAtUnixMs, counts, ledgers, health, identities, isStopped, lanes } = whole;
   const topics = (): TopicLedgers => Object.fromEntries([...ledgers].map(([topic, ledger]) => [topic, ledger.read()]));
+  const checkpoints = (): Checkpoint[] =>
+    lanes.all.map(({ checkpoint }) => checkpoint).filter((checkpoint) => checkpoint !== null);
   return {
-    countRefusal: ({ receiver, sender }, reason) => countRejected(counts.of(receiver, sender), reason, 1),
+    countRefusal: (request, refusal) => {
+      countRejected(counts.of(request.receiver, request.sender), refusal.reason, 1);
+      whole.senderRefusals.note(request, refusal);
+    },
     report: async () => {
       const at = { gateway: name, at_unix_ms: now(), started_at_unix_ms: startedAtUnixMs };
       try {
-        const json = JSON.stringify(GatewayReport.parse({ ...at, receivers: counts.read(), topics: topics() }));
+        const json = JSON.stringify(
+          GatewayReport.parse({ ...at, receivers: counts.read(), topics: topics(), checkpoints: checkpoints() }),
+        );
         await bus.publish([{ topic: "ingest.gateways", key: name, value: Buffer.from(json) }]);
       } catch (error) {
         // The next one says it all again.
@@ -190,6 +206,7 @@ interface Parts {
   readonly counts: ReceiverCounts;
   readonly health: BusHealth;
   readonly senderTimes: SenderTimes;
+  readonly senderRefusals: SenderRefusals;
   readonly identities: Identities;
   readonly cardinality: Cardinality;
   readonly ledgers: ReadonlyMap<TelemetryTopic, TopicLedger>;
@@ -204,6 +221,7 @@ const createParts = (options: GatewayOptions): Parts => {
     counts: new ReceiverCounts(),
     health: new BusHealth({ now, log, episodes }),
     senderTimes: new SenderTimes({ now, episodes }),
+    senderRefusals: new SenderRefusals({ now, episodes }),
     identities: new Identities({ lanes: config.lanes, bytesMax: config.identities_bytes_max }),
     cardinality: new Cardinality({
       seriesMax: config.series_per_metric_max,

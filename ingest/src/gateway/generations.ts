@@ -1,7 +1,7 @@
 /**
  * Entries by id in two generations: what is asked for moves to the young one; when that weighs half of `weightMax`, it becomes the old one and the
  * old one is forgotten. So at most `weightMax` is held, whatever comes, and what is in use stays. (A Map that loses its oldest entry each time one is
- * added has to step over the gaps: measured at ten times this.)
+ * added has to step over the gaps: measured at about twice this.)
  */
 export class Generations<Entry> {
   readonly #weightMax: number;

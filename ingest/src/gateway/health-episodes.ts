@@ -3,10 +3,12 @@ import { type HealthEpisode, healthFinding, type ReportFinding } from "../health
 
 /** A finding that lasts is told again this often. */
 const REPEAT_MS = 60_000;
-/** Open at once; beyond it a trouble has no finding of its own, but is counted like the others. */
+/** Open at once, beside those without a subject, which are few; beyond it a trouble has no finding of its own, but is counted like the others. */
 const EPISODES_MAX = 200;
 
-type Told = Pick<HealthEpisode, "rule" | "subject" | "summary"> & { readonly labels: Readonly<Record<string, string>> };
+type Told = Pick<HealthEpisode, "rule" | "subject" | "summary" | "entityHost"> & {
+  readonly labels: Readonly<Record<string, string>>;
+};
 
 interface Episode extends Told {
   readonly startedAtUnixMs: number;
@@ -31,10 +33,12 @@ export class HealthEpisodes {
   fire(told: Told, startedAtUnixMs: number): void {
     const key = `${told.rule}/${told.subject}`;
     const known = this.#episodes.get(key);
-    if (known === undefined && this.#episodes.size >= EPISODES_MAX) return;
+    if (known === undefined && told.subject !== "" && this.#episodes.size >= EPISODES_MAX) return;
     if (known === undefined) this.#options.log.warn({ rule: told.rule, ...told.labels }, told.summary);
     this.#episodes.set(key, {
       ...told,
+      // A finding is about one thing as long as it lasts.
+      ...(known?.entityHost === undefined ? {} : { entityHost: known.entityHost }),
       startedAtUnixMs: known?.startedAtUnixMs ?? startedAtUnixMs,
       isOver: false,
       firingToldAtUnixMs: known?.firingToldAtUnixMs ?? Number.NEGATIVE_INFINITY,

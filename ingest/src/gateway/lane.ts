@@ -2,6 +2,7 @@ import {
   BatchBuilder,
   BatchError,
   type Bus,
+  type Checkpoint,
   type OutgoingMessage,
   SCHEMAS_OF_TOPIC,
   type TelemetryRow,
@@ -47,6 +48,8 @@ class Group implements RowGroup {
   messages: OutgoingMessage[] = [];
   rows = 0;
   bytes = 0;
+  /** Of its last batch. */
+  sequence = 0;
 
   constructor() {
     // Whoever waits hears of it; a sender that went away must not make it an unhandled rejection.
@@ -80,6 +83,7 @@ export class Lane {
   #isDue = false;
   #publishing: Promise<void> | null = null;
   #sequence = 0;
+  #delivered = { sequence: 0, rows: 0 };
   /** Called when the open group is about to be finished: what has been counted so far becomes rows. */
   beforeSeal: (() => void) | null = null;
 
@@ -92,6 +96,12 @@ export class Lane {
     let bytes = 0;
     for (const schema of SCHEMAS_OF_TOPIC[this.#options.topic]) bytes += this.#builders[schema].byteLength;
     return bytes;
+  }
+
+  /** null before the bus has taken anything. */
+  get checkpoint(): Checkpoint | null {
+    const { topic, producer } = this.#options;
+    return this.#delivered.sequence === 0 ? null : { topic, producer, ...this.#delivered, since_sequence: 1 };
   }
 
   /** `schema` is one of the topic's. @throws BatchError when a value is outside its column's range; nothing is appended then. */
@@ -155,8 +165,9 @@ export class Lane {
       const groups = this.#nextGroups();
       if (groups.length === 0) return;
       const error = await this.#publishGroups(groups);
-      this.#queue.splice(0, groups.length);
-      for (const group of groups) this.#settle(group, error);
+      if (error?.code !== "refused" || groups.length === 1) this.#settle(groups, error);
+      // One may have condemned the others. A group is the smallest that its senders can send again without doubling a part of it.
+      else for (const group of groups) this.#settle([group], await this.#publishGroups([group]));
     }
   }
 
@@ -170,7 +181,7 @@ export class Lane {
   }
 
   /** null, or why they are lost for good. */
-  async #publishGroups(groups: readonly Group[]): Promise<Error | null> {
+  async #publishGroups(groups: readonly Group[]): Promise<GatewayError | null> {
     const { bus, health, key, topic, random, wait } = this.#options;
     const at = `${topic} ${key}`;
     const messages = groups.flatMap((group) => group.messages);
@@ -192,15 +203,21 @@ export class Lane {
     }
   }
 
-  #settle(group: Group, error: Error | null): void {
+  /** `groups` are the queue's first. */
+  #settle(groups: readonly Group[], error: GatewayError | null): void {
     const { ledger, room, onLost } = this.#options;
-    room.release(group.bytes);
-    if (error === null) ledger.delivered(group.rows);
-    else {
-      ledger.dropped(error instanceof GatewayError ? error.code : "refused", group.rows);
-      onLost();
+    this.#queue.splice(0, groups.length);
+    for (const group of groups) {
+      room.release(group.bytes);
+      if (error === null) {
+        ledger.delivered(group.rows);
+        this.#delivered = { sequence: group.sequence, rows: this.#delivered.rows + group.rows };
+      } else {
+        ledger.dropped(error.code, group.rows);
+        onLost();
+      }
+      group.settle(error);
     }
-    group.settle(error);
   }
 
   #seal(): void {
@@ -220,7 +237,7 @@ export class Lane {
     const { topic, key, producer } = this.#options;
     try {
       const value = builder.finish({ producer, sequence: this.#sequence + 1 });
-      this.#sequence++;
+      group.sequence = ++this.#sequence;
       group.messages.push({ topic, key, value });
       group.bytes += value.length;
     } catch (error) {

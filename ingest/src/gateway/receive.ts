@@ -1,10 +1,12 @@
-import type { Log } from "@homeostat/schemas";
+import { type Log, releaseBytes } from "@homeostat/schemas";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Authenticate } from "./authenticate.ts";
 import type { ByteRoom, RoomAccount } from "./byte-room.ts";
+import type { Connections } from "./connections.ts";
 import { decompress } from "./decompress.ts";
 import type { RunningGateway } from "./gateway.ts";
 import { type Gateway, GatewayError } from "./intake.ts";
+import { plainAddress } from "./peer-address.ts";
 import { readBody } from "./read-body.ts";
 import { type Answer, type IntakeRequest, type ReceiverRoute, RequestError } from "./receiver-route.ts";
 import type { UnansweredRequest, UnansweredRequests } from "./unanswered-requests.ts";
@@ -25,6 +27,7 @@ export interface HttpIntake {
   readonly authenticate: Authenticate;
   readonly room: ByteRoom;
   readonly countRefusal: RunningGateway["countRefusal"];
+  readonly connections: Connections;
   readonly unanswered: UnansweredRequests;
   readonly bodyBytesMax: number;
   readonly uncompressedBytesMax: number;
@@ -47,6 +50,7 @@ export const receive = (server: FastifyInstance, ports: ReceiverPorts, route: Re
     url: route.path,
     onRequest: async (request, reply) => {
       const sender = ports.http.authenticate(request.headers.authorization);
+      ports.http.connections.began(request.raw.socket, { sender: sender ?? "", receiver: route.receiver });
       if (sender === null)
         return refuse(request, reply, { ports, route }, new RequestError(401, "unknown sender or token"));
       request.telemetrySender = sender;
@@ -90,7 +94,9 @@ const bodyOf = async (request: FastifyRequest, http: HttpIntake, account: RoomAc
   const compressed = await readBody(request.raw, { bytesMax: http.bodyBytesMax, account });
   const encoding = request.headers["content-encoding"] ?? "";
   const body = await decompress(compressed, encoding, { bytesMax: http.uncompressedBytesMax, account });
-  if (body !== compressed) account.give(compressed.length);
+  if (body === compressed) return body;
+  account.give(compressed.length);
+  releaseBytes(compressed);
   return body;
 };
 
@@ -173,7 +179,14 @@ const refuse = (
   { ports, route }: Way,
   { status, message }: RequestError,
 ): FastifyReply => {
-  ports.http.countRefusal({ sender: request.telemetrySender, receiver: route.receiver }, `http_${status}`);
+  const { socket } = request.raw;
+  const refused = {
+    sender: request.telemetrySender,
+    receiver: route.receiver,
+    peer: plainAddress(socket.remoteAddress),
+  };
+  if (!ports.http.connections.wasRefused(socket))
+    ports.http.countRefusal(refused, { reason: `http_${status}`, message });
   if (status === 401) reply.header("www-authenticate", 'Basic realm="telemetry", Bearer');
   if (status === 429 || status === 503) reply.header("retry-after", RETRY_AFTER_S);
   if (CLOSING.has(status)) reply.header("connection", "close");

@@ -1,4 +1,5 @@
 import type { HealthEpisodes } from "./health-episodes.ts";
+import { SENDER } from "./trouble-entity.ts";
 
 /** Fewer refused records in a minute are stragglers; so are fewer than a tenth of what the sender brings. */
 const REFUSED_MIN = 100;
@@ -60,6 +61,13 @@ export class SenderTimes {
     const way = offsetMs > 0 ? "in the future" : "in the past";
     const summary = `${refused} records of ${sender} were refused for their time within a minute: the nearest is ${Math.abs(seconds)} s ${way}.`;
     const labels = { sender, offset_s: String(seconds) };
-    this.#options.episodes.fire({ rule: "sender_time_wrong", subject: sender, summary, labels }, startedAtUnixMs);
+    const told = {
+      rule: "sender_time_wrong",
+      subject: sender,
+      summary,
+      labels,
+      entityHost: `${SENDER}${sender}`,
+    } as const;
+    this.#options.episodes.fire(told, startedAtUnixMs);
   }
 }

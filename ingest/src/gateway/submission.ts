@@ -47,7 +47,7 @@ export class GatewaySubmission implements Submission {
     const { fences, nowUnixMs, rows } = this.#ports;
     const observed = record.observedUnixNano === 0n ? BigInt(nowUnixMs) * NS_PER_MS : record.observedUnixNano;
     const time = record.timeUnixNano === 0n ? observed : record.timeUnixNano;
-    const early = this.#tooMany() ?? entry.refusal ?? this.#fence(fences.refusalOfNano(time), Number(time / NS_PER_MS));
+    const early = this.#tooMany() ?? entry.refusal ?? this.#fenceNano(fences.refusalOfNano(time), time);
     if (early !== null) return this.#refuse(early);
     if (!recordFits(record)) return this.#refuse("too_large");
     try {
@@ -143,6 +143,10 @@ export class GatewaySubmission implements Submission {
   #pointRefusal(timestampUnixMs: number): Refusal | null {
     if (!Number.isInteger(timestampUnixMs)) return "not_a_number";
     return this.#fence(this.#ports.fences.refusalOf(timestampUnixMs), timestampUnixMs);
+  }
+
+  #fenceNano(refusal: Refusal | null, unixNano: bigint): Refusal | null {
+    return refusal === null ? null : this.#fence(refusal, Number(unixNano / NS_PER_MS));
   }
 
   /** Notes how far off the nearest refused record is. */

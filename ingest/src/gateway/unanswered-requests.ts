@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Log } from "@homeostat/schemas";
+import { type Log, releaseBytes } from "@homeostat/schemas";
 import type { RoomAccount } from "./byte-room.ts";
 import type { Answer } from "./receiver-route.ts";
 
@@ -89,7 +89,7 @@ export class UnansweredRequests {
     if (entry.settledAtUnixMs < Number.POSITIVE_INFINITY) entry.settledAtUnixMs = this.#options.now();
     if (entry.body === null) return;
     entry.digest = sha256(entry.body);
-    entry.body = null;
+    letGo(entry);
     entry.account.close();
   }
 
@@ -106,12 +106,18 @@ export class UnansweredRequests {
 
   #forget(entry: Entry): void {
     if (!this.#all.delete(entry)) return;
+    letGo(entry);
     entry.account.close();
     const rest = (this.#byKey.get(entry.key) ?? []).filter((one) => one !== entry);
     if (rest.length === 0) this.#byKey.delete(entry.key);
     else this.#byKey.set(entry.key, rest);
   }
 }
+
+const letGo = (entry: Entry): void => {
+  if (entry.body !== null) releaseBytes(entry.body);
+  entry.body = null;
+};
 
 const fullKey = (key: string, body: Buffer): string => `${key}\n${body.length}`;
 

@@ -102,6 +102,7 @@ const heartbeat: Heartbeat = {
   state: "online",
   problems: [],
   topics: {},
+  checkpoints: [],
   at_unix_ms: AT,
   started_at_unix_ms: AT,
   ledger: { produced: 0, delivered: 0, spooled: 0, dropped: {} },
@@ -114,6 +115,7 @@ const gatewayReport: GatewayReport = {
   started_at_unix_ms: AT,
   receivers: [],
   topics: {},
+  checkpoints: [],
 };
 
 const notification: Notification = {

@@ -19,23 +19,39 @@ export const timeUnixMs = (schema: TelemetrySchema, time: bigint): number => {
   return Number(time < 0n && ms * NS_PER_MS !== time ? ms - 1n : ms);
 };
 
-/** The rows with the smallest and the largest time. Halves are compared: comparing BigInts takes thirty times as long. */
+interface Outermost {
+  at: number;
+  low: number;
+  high: number;
+}
+
+const set = (outermost: Outermost, at: number, low: number, high: number): void => {
+  outermost.at = at;
+  outermost.low = low;
+  outermost.high = high;
+};
+
+/**
+ * The rows with the smallest and the largest time. Halves are compared: comparing BigInts takes thirty times as long. Mostly a row has the
+ * time of the one before.
+ */
 const outermost = (times: BigInt64Array): { readonly oldest: number; readonly newest: number } => {
-  const halves = {
-    low: new Uint32Array(times.buffer, times.byteOffset),
-    high: new Int32Array(times.buffer, times.byteOffset),
-  };
-  const isBefore = (a: number, b: number): boolean => {
-    const [highA = 0, highB = 0] = [halves.high[2 * a + 1], halves.high[2 * b + 1]];
-    return highA < highB || (highA === highB && (halves.low[2 * a] ?? 0) < (halves.low[2 * b] ?? 0));
-  };
-  let oldest = 0;
-  let newest = 0;
-  for (let row = 1; row < times.length; row++) {
-    if (isBefore(row, oldest)) oldest = row;
-    else if (isBefore(newest, row)) newest = row;
+  const lows = new Uint32Array(times.buffer, times.byteOffset, 2 * times.length);
+  const highs = new Int32Array(times.buffer, times.byteOffset, 2 * times.length);
+  let low = lows[0] ?? 0;
+  let high = highs[1] ?? 0;
+  const first = { at: 0, low, high };
+  const last = { at: 0, low, high };
+  for (let at = 2; at < lows.length; at += 2) {
+    const nextLow = lows[at] ?? 0;
+    const nextHigh = highs[at + 1] ?? 0;
+    if (nextLow === low && nextHigh === high) continue;
+    low = nextLow;
+    high = nextHigh;
+    if (high < first.high || (high === first.high && low < first.low)) set(first, at, low, high);
+    else if (high > last.high || (high === last.high && low > last.low)) set(last, at, low, high);
   }
-  return { oldest, newest };
+  return { oldest: first.at / 2, newest: last.at / 2 };
 };
 
 /** null when the header's time range is the block's; otherwise where and by how much it lies. */

@@ -25,12 +25,18 @@ export interface LedgerRow {
   since_sequence: number;
   total_rows: number;
   total_dead_rows: number;
+  /** Of each batch that the totals count: they are known at every sequence, not at the range's end alone. At most a range's messages. */
+  readonly sequences: number[];
+  readonly sequence_rows: number[];
   readonly at: number;
 }
 
-/** Producers are named `<host>/<id>` (agents), `gateway:<host>/<id>-<lane>`, or `dlq:<topic>-<partition>-<offset>` (replays, of no host). */
+/**
+ * Producers are named `<host>/<id>` (agents), `gateway:<host>/<id>-<lane>`, or, of no host, `topic:<topic>/<partition>-<lane>` (readers of topics)
+ * and `dlq:<topic>-<partition>-<offset>` (replays).
+ */
 export const hostOfProducer = (producer: string): string => {
-  if (producer.startsWith("dlq:")) return "";
+  if (producer.startsWith("dlq:") || producer.startsWith("topic:")) return "";
   return producer.slice(
     producer.startsWith("gateway:") ? "gateway:".length : 0,
     Math.max(0, producer.lastIndexOf("/")),
@@ -69,6 +75,8 @@ export const ledgerRows = (
       since_sequence: before?.sinceSequence ?? header?.sequence ?? 0,
       total_rows: before?.rows ?? 0,
       total_dead_rows: before?.deadRows ?? 0,
+      sequences: [],
+      sequence_rows: [],
       at,
     };
     count(row, decision);
@@ -83,7 +91,13 @@ const count = (row: LedgerRow, decision: Decision): void => {
   if (decision.kind === "duplicate") {
     row.duplicates++;
     row.duplicate_rows += rows;
-  } else if (decision.kind === "dead") {
+    return;
+  }
+  if (decision.header !== null) {
+    row.sequences.push(decision.header.sequence);
+    row.sequence_rows.push(rows);
+  }
+  if (decision.kind === "dead") {
     row.dead++;
     row.dead_rows += rows;
     row.total_dead_rows += rows;

@@ -1,4 +1,5 @@
 import { constants, zstdCompressSync } from "node:zlib";
+import { releaseBytes } from "../release-bytes.ts";
 import { BATCH_ROWS_MAX, type Column, TELEMETRY, type TelemetrySchema, TIME_COLUMN } from "../telemetry.ts";
 import { BatchError } from "./batch-error.ts";
 import { BATCH_VERSION, encodeValue } from "./batch-header.ts";
@@ -34,6 +35,8 @@ export class BatchBuilder<S extends TelemetrySchema> {
   /** How many cells make the block: without the optional ones at its end while no row has said anything in them. */
   #written: number;
   #rowCount = 0;
+  /** Asked for with every row, so it is kept. */
+  #byteLength = 0;
   #timeMin: number | bigint = 0;
   #timeMax: number | bigint = 0;
 
@@ -58,13 +61,17 @@ export class BatchBuilder<S extends TelemetrySchema> {
 
   /** Of the rows so far, before compression. */
   get byteLength(): number {
+    return this.#byteLength;
+  }
+
+  #measure(): number {
     let bytes = 0;
     for (let index = 0; index < this.#written; index++) bytes += this.#cells[index]?.writer.byteLength ?? 0;
     return bytes;
   }
 
   get isFull(): boolean {
-    return this.#rowCount >= BATCH_ROWS_MAX || this.byteLength >= BATCH_FLUSH_BYTES;
+    return this.#rowCount >= BATCH_ROWS_MAX || this.#byteLength >= BATCH_FLUSH_BYTES;
   }
 
   append(row: TelemetryRow<S>): void {
@@ -94,7 +101,11 @@ export class BatchBuilder<S extends TelemetrySchema> {
       }
       throw error;
     }
-    if (this.byteLength + NAMES_BYTES_MAX <= BLOCK_BYTES_MAX) return;
+    const bytes = this.#measure();
+    if (bytes + NAMES_BYTES_MAX <= BLOCK_BYTES_MAX) {
+      this.#byteLength = bytes;
+      return;
+    }
     this.#undoCells(taken);
     throw new BatchError("full", `the row would take the batch beyond ${BLOCK_BYTES_MAX} bytes`);
   }
@@ -107,6 +118,7 @@ export class BatchBuilder<S extends TelemetrySchema> {
   finish({ producer, sequence }: { readonly producer: string; readonly sequence: number }): Uint8Array {
     if (this.#rowCount === 0) throw new BatchError("empty", `a batch of ${this.schema} without rows`);
     const block = this.block();
+    const frame = zstdCompressSync(block, { params: ZSTD_PARAMS, chunkSize: 131_072 });
     const value = encodeValue(
       {
         version: BATCH_VERSION,
@@ -118,8 +130,10 @@ export class BatchBuilder<S extends TelemetrySchema> {
         sequence,
         uncompressed_bytes: block.length,
       },
-      zstdCompressSync(block, { params: ZSTD_PARAMS, chunkSize: 131_072 }),
+      frame,
     );
+    releaseBytes(block);
+    releaseBytes(frame);
     this.reset();
     return value;
   }
@@ -137,6 +151,7 @@ export class BatchBuilder<S extends TelemetrySchema> {
   reset(): void {
     for (const { writer } of this.#cells) writer.reset();
     this.#rowCount = 0;
+    this.#byteLength = 0;
     this.#written = this.#requiredCells();
   }
 

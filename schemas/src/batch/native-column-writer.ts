@@ -315,8 +315,10 @@ const putMilliseconds: Put = (cells, at, value) => {
   if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > MS_MAX) {
     throw wrong(`whole milliseconds from 0 to ${MS_MAX}`, value);
   }
-  cells.u32[at * 2] = value % 0x1_0000_0000;
-  cells.u32[at * 2 + 1] = Math.floor(value / 0x1_0000_0000);
+  // Not by %, which takes ten times as long for numbers of this size.
+  const high = Math.floor(value / 0x1_0000_0000);
+  cells.u32[at * 2] = value - high * 0x1_0000_0000;
+  cells.u32[at * 2 + 1] = high;
 };
 
 const putNanoseconds: Put = (cells, at, value) => {

@@ -22,7 +22,16 @@ const Counts = z.record(z.string(), Count);
 export type Counts = z.infer<typeof Counts>;
 const TopicAcks = z.record(
   z.string(),
-  z.strictObject({ appended: Count, consumed: Count, delivered: Count, dropped: Reasons, rejected: Reasons }),
+  z.strictObject({
+    appended: Count,
+    consumed: Count,
+    delivered: Count,
+    dropped: Reasons,
+    rejected: Reasons,
+    // Spools of older agents do not say it: all that they delivered was their producer's.
+    sequence: Count.default(0),
+    own: Count.optional(),
+  }),
 );
 export type TopicAcks = z.infer<typeof TopicAcks>;
 
@@ -42,6 +51,8 @@ export type AckMeta = z.infer<typeof AckMeta>;
 export const SnapshotMeta = z.strictObject({
   ...AckMeta.shape,
   producer: z.string(),
+  /** Sequences below are another producer's. */
+  producer_since: Count.default(0),
   next_sequence: Count,
   appended: Count,
   marks: z.record(z.string(), z.string()),

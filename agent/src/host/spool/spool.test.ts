@@ -54,6 +54,42 @@ describe("spool", () => {
     expect(spool.ledger()).toEqual({ produced: 6, delivered: 3, spooled: 3, dropped: {} });
   });
 
+  test("tells how far the bus has each topic's batches, also after a kill", async () => {
+    const before = open();
+    for (const rows of [1, 2, 3, 4]) put(before, rows);
+    await before.sync();
+    expect(before.checkpoints()).toEqual([]);
+    before.ack(before.peek({ recordsMax: 3, bytesMax: 1e9 }));
+    const told = [
+      { topic: "telemetry.metrics", producer: before.producer, sequence: 3, rows: 4, since_sequence: 1 },
+      { topic: "telemetry.logs", producer: before.producer, sequence: 2, rows: 2, since_sequence: 1 },
+    ];
+    expect(before.checkpoints()).toEqual(expect.arrayContaining(told));
+    expect(open().checkpoints()).toEqual(expect.arrayContaining(told));
+  });
+
+  test("tells nothing of another producer's batches when it goes on under a new name", async () => {
+    const before = open();
+    for (const rows of [1, 3, 5]) put(before, rows);
+    await before.sync();
+    before.ack(before.peek({ recordsMax: 1, bytesMax: 1e9 }));
+    const path = join(dir, segments()[0] ?? "");
+    const bytes = readFileSync(path);
+    bytes.fill(0xff, 0, 60);
+    writeFileSync(path, bytes);
+    const after = open();
+    expect(after.producer).not.toBe(before.producer);
+    await after.sync();
+    after.ack(after.peek(ALL));
+    expect(after.checkpoints()).toEqual([]);
+    const sequence = after.nextSequence;
+    put(after, 7);
+    const again = open();
+    await again.sync();
+    again.ack(again.peek(ALL));
+    expect(again.checkpoints()).toMatchObject([{ producer: after.producer, sequence, rows: 7 }]);
+  });
+
   test("knows its producer, counts, marks and sequence again after a kill", async () => {
     const before = open();
     for (let rows = 1; rows <= 60; rows++) put(before, rows, 100, { file: `at ${rows}`, gone: rows < 50 ? "x" : null });

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import type { Ledger, Log, TopicLedgers } from "@homeostat/schemas";
+import type { Checkpoint, Ledger, Log, TopicLedgers } from "@homeostat/schemas";
 import { setAside } from "./quarantine.ts";
 import {
   type AckMeta,
@@ -92,6 +92,8 @@ export interface SpoolOptions {
 export class Spool {
   readonly #options: Required<Omit<SpoolOptions, "log">> & { log: Log };
   #producer: string;
+  /** The first sequence of the producer. */
+  #producerSince = 0;
   #nextSequence = 1;
   #appended = 0;
   #consumed = 0;
@@ -182,6 +184,11 @@ export class Spool {
     return this.#byTopic.ledgers();
   }
 
+  /** How far the bus has each topic's batches. */
+  checkpoints(): Checkpoint[] {
+    return this.#byTopic.checkpoints(this.#producer);
+  }
+
   /** Takes a batch that was made with `producer` and `nextSequence`, or says why not; a refused batch is not counted. */
   append(batch: {
     topic: string;
@@ -268,6 +275,7 @@ export class Spool {
   /** These records, from `peek`, are with the platform. */
   ack(records: readonly SpoolRecord[]): void {
     for (const record of records) {
+      if (record.sequence >= this.#producerSince) this.#byTopic.reach(record.topic, record.sequence, record.rows);
       if (record.appendedThrough <= this.#consumed) {
         // Its segment was dropped while it was on its way; it arrived after all.
         const rows = Math.min(record.rows, this.#dropped.spool_full ?? 0);
@@ -341,6 +349,7 @@ export class Spool {
     const snapshot = this.#encode("snapshot", {
       ...this.#ackMeta(),
       producer: this.#producer,
+      producer_since: this.#producerSince,
       next_sequence: this.#nextSequence,
       appended: this.#appended,
       marks: Object.fromEntries(this.#marks),
@@ -557,6 +566,10 @@ export class Spool {
     const isTorn = last.bytes < sizeOf(last.path);
     this.#appended = Math.max(this.#appended, this.#consumed);
     this.#nextSequence = Math.max(this.#nextSequence, this.#ackedSequence + 1);
+    if (snapshotAt === -1) {
+      this.#producerSince = this.#nextSequence;
+      this.#byTopic.beginProducer();
+    }
     last.appendedThrough = this.#appended;
     last.through = this.#byTopic.through();
     this.#countMissing();
@@ -605,6 +618,7 @@ export class Spool {
 
   #loadSnapshot(snapshot: SnapshotMeta, position: number): void {
     this.#producer = snapshot.producer;
+    this.#producerSince = snapshot.producer_since;
     this.#nextSequence = snapshot.next_sequence;
     this.#appended = snapshot.appended;
     this.#byTopic.raise(snapshot.through);

@@ -1,4 +1,4 @@
-import type { Ledger } from "@homeostat/schemas";
+import type { Checkpoint, Ledger } from "@homeostat/schemas";
 import type { Counts, TopicAcks } from "./record.ts";
 
 interface TopicCount {
@@ -7,6 +7,9 @@ interface TopicCount {
   delivered: number;
   dropped: Record<string, number>;
   rejected: Record<string, number>;
+  /** Of the producer that the spool goes under now: its last delivered sequence (0: none yet), and rows delivered. */
+  sequence: number;
+  own: number;
 }
 
 /**
@@ -49,6 +52,24 @@ export class TopicCounts {
     this.#of(topic).delivered += rows;
   }
 
+  /** The bus has these rows of the spool's own producer, however they are counted. */
+  reach(topic: string, sequence: number, rows: number): void {
+    const count = this.#of(topic);
+    count.sequence = Math.max(count.sequence, sequence);
+    count.own += rows;
+  }
+
+  /** The spool goes on under another producer, of which nothing has been delivered. */
+  beginProducer(): void {
+    for (const count of this.#topics.values()) count.sequence = count.own = 0;
+  }
+
+  checkpoints(producer: string): Checkpoint[] {
+    return [...this.#topics]
+      .filter(([, { sequence }]) => sequence > 0)
+      .map(([topic, { sequence, own: rows }]) => ({ topic, producer, sequence, rows, since_sequence: 1 }));
+  }
+
   /** Rows that were counted as dropped have arrived after all; no more than were counted. */
   undrop(topic: string, reason: string, rows: number): void {
     const count = this.#of(topic);
@@ -67,18 +88,19 @@ export class TopicCounts {
 
   acks(): TopicAcks {
     return Object.fromEntries(
-      [...this.#topics].map(([name, { appended, consumed, delivered, dropped, rejected }]) => [
+      [...this.#topics].map(([name, count]) => [
         name,
-        { appended, consumed, delivered, dropped: { ...dropped }, rejected: { ...rejected } },
+        { ...count, dropped: { ...count.dropped }, rejected: { ...count.rejected } },
       ]),
     );
   }
 
   load(acks: TopicAcks): void {
-    for (const [name, { consumed, delivered, dropped, rejected, ...ack }] of Object.entries(acks)) {
+    for (const [name, { dropped, rejected, ...ack }] of Object.entries(acks)) {
       const count = this.#of(name);
-      const appended = Math.max(count.appended, ack.appended, consumed);
-      Object.assign(count, { appended, consumed, delivered, dropped: { ...dropped }, rejected: { ...rejected } });
+      const appended = Math.max(count.appended, ack.appended, ack.consumed);
+      const own = ack.own ?? ack.delivered;
+      Object.assign(count, { ...ack, appended, own, dropped: { ...dropped }, rejected: { ...rejected } });
     }
   }
 
@@ -108,7 +130,15 @@ export class TopicCounts {
   #of(topic: string): TopicCount {
     const known = this.#topics.get(topic);
     if (known !== undefined) return known;
-    const count: TopicCount = { appended: 0, consumed: 0, delivered: 0, dropped: {}, rejected: {} };
+    const count: TopicCount = {
+      appended: 0,
+      consumed: 0,
+      delivered: 0,
+      dropped: {},
+      rejected: {},
+      sequence: 0,
+      own: 0,
+    };
     this.#topics.set(topic, count);
     return count;
   }

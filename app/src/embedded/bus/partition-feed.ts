@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import type { FeedLimits } from "../../bus/feed-limits.ts";
 import type { Delivery } from "../../bus/serve-partition.ts";
 import type { After } from "../../bus/timers.ts";
-import type { MessageStore, Partition } from "./message-store.ts";
+import type { MessageStore, Partition, ReadResult } from "./message-store.ts";
 
 /** Who waits for messages of which partition. Nobody polls: a publish wakes them. */
 export class Waiting {
@@ -36,6 +36,21 @@ interface FeedOptions {
   readonly after: After;
 }
 
+type Gathered = Pick<ReadResult, "messages" | "bytes">;
+
+const rest = (limits: FeedLimits, { messages, bytes }: Gathered): Pick<FeedLimits, "maxMessages" | "maxBytes"> => ({
+  maxMessages: limits.maxMessages - messages.length,
+  maxBytes: limits.maxBytes - bytes,
+});
+
+/** A read gives its first message whatever its size; behind others it must fit, or it is read again in its turn. */
+const joined = (gathered: Gathered, more: Gathered, limits: FeedLimits): Gathered =>
+  gathered.bytes + more.bytes > limits.maxBytes && gathered.messages.length > 0
+    ? gathered
+    : { messages: [...gathered.messages, ...more.messages], bytes: gathered.bytes + more.bytes };
+
+const NOTHING: Gathered = { messages: [], bytes: 0 };
+
 /** Reads one partition for one member, from an offset on. */
 export class PartitionFeed {
   readonly #options: FeedOptions;
@@ -52,25 +67,27 @@ export class PartitionFeed {
 
   async next(): Promise<Delivery | null> {
     const { store, partition, waiting, limits, signal } = this.#options;
-    let hasGathered = false;
+    let gathered = NOTHING;
     while (!signal.aborted) {
       const { end } = partition;
-      if (this.#position >= end) {
+      const from = (gathered.messages.at(-1)?.offset ?? this.#position - 1) + 1;
+      if (gathered === NOTHING && from >= end) {
         await waiting.next(partition, signal);
         continue;
       }
       // With a backlog and a quick handler nothing else would get its turn.
       await setImmediate();
-      const { messages, bytes, reachedEnd } = store.read(partition, this.#position, limits);
+      const read = store.read(partition, from, rest(limits, gathered));
+      const { messages, bytes } = joined(gathered, read, limits);
       const last = messages.at(-1);
       if (last === undefined) {
         this.#position = end;
         continue;
       }
-      const isShort = reachedEnd && messages.length < limits.maxMessages && bytes < limits.minBytes;
-      if (isShort && !hasGathered) {
+      const isShort = read.reachedEnd && messages.length < limits.maxMessages && bytes < limits.minBytes;
+      if (isShort && gathered === NOTHING) {
+        gathered = { messages, bytes };
         await this.#gather(limits.minBytes - bytes);
-        hasGathered = true;
         continue;
       }
       this.#position = last.offset + 1;

@@ -7,6 +7,7 @@ import {
   type TelemetrySchema,
   type TelemetryTopic,
 } from "@homeostat/schemas";
+import type { LaneBatches } from "./lane-accounts.ts";
 
 /** How many batches of one producer one message may become; the next message's sequences begin behind them. */
 export const BATCHES_PER_MESSAGE_MAX = 1024;
@@ -18,7 +19,9 @@ interface Gathering {
   readonly builders: Map<TelemetrySchema, BatchBuilder<TelemetrySchema>>;
   readonly producer: string;
   readonly key: string;
+  readonly part: Part;
   readonly messages: OutgoingMessage[];
+  rows: number;
   index: number;
 }
 
@@ -30,20 +33,22 @@ interface Gathering {
  */
 export class MessageBatches {
   readonly #topic: TelemetryTopic;
-  readonly #prefix: string;
+  /** Of its producers' names. */
+  readonly prefix: string;
   readonly #gatherings = new Map<string, Gathering>();
   #offset = 0;
 
   /** `source`: the topic's name and the partition. */
   constructor(options: { readonly topic: TelemetryTopic; readonly source: { topic: string; partition: number } }) {
     this.#topic = options.topic;
-    this.#prefix = `topic:${options.source.topic}/${options.source.partition}`;
+    this.prefix = `topic:${options.source.topic}/${options.source.partition}`;
   }
 
   begin(offset: number): void {
     this.#offset = offset;
     for (const gathering of this.#gatherings.values()) {
       gathering.index = 0;
+      gathering.rows = 0;
       gathering.messages.length = 0;
       for (const builder of gathering.builders.values()) builder.reset();
     }
@@ -75,15 +80,33 @@ export class MessageBatches {
     return gatherings.flatMap(([, { messages }]) => messages);
   }
 
+  /** Of the message that has been finished: the data that it became, by producer. Tellings are our own words, and no part of the account. */
+  data(): readonly LaneBatches[] {
+    return [...this.#gatherings.values()]
+      .filter(({ part, index }) => part === "data" && index > 0)
+      .map(({ producer, rows, index }) => ({
+        producer,
+        rows,
+        sequence: this.#sequence(index - 1),
+        first: this.#sequence(0),
+      }));
+  }
+
+  #sequence(index: number): number {
+    return this.#offset * BATCHES_PER_MESSAGE_MAX + index;
+  }
+
   #gathering(part: Part, lane: number): Gathering {
     const name = `${part} ${lane}`;
     const known = this.#gatherings.get(name);
     if (known !== undefined) return known;
     const gathering: Gathering = {
       builders: new Map(),
-      producer: `${this.#prefix}-${lane}${part === "telling" ? "-series" : ""}`,
+      producer: `${this.prefix}-${lane}${part === "telling" ? "-series" : ""}`,
       key: `lane-${lane}`,
+      part,
       messages: [],
+      rows: 0,
       index: 0,
     };
     this.#gatherings.set(name, gathering);
@@ -95,9 +118,11 @@ export class MessageBatches {
     if (gathering.index >= BATCHES_PER_MESSAGE_MAX) throw new TooManyBatches();
     const { producer, key, messages } = gathering;
     try {
-      const sequence = this.#offset * BATCHES_PER_MESSAGE_MAX + gathering.index;
+      const rows = builder.rowCount;
+      const sequence = this.#sequence(gathering.index);
       messages.push({ topic: this.#topic, key, value: builder.finish({ producer, sequence }) });
       gathering.index++;
+      gathering.rows += rows;
     } catch (error) {
       // A single row always fits: RECORD_BYTES_MAX is below a message's size.
       if (!(error instanceof BatchError) || error.code !== "too_large" || builder.rowCount < 2) throw error;

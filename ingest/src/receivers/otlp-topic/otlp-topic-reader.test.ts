@@ -5,6 +5,7 @@ import {
   type ConsumeOptions,
   DeadLetterHeaders,
   decodeBatch,
+  GatewayReport,
   type OutgoingMessage,
   TELEMETRY,
 } from "@homeostat/schemas";
@@ -77,6 +78,7 @@ class OnePartition implements Bus {
     for (let at = handler.startOffset; at < endOffset; at = this.committed?.offset ?? 0) {
       await handler.receive(this.#messages.slice(at, at + atOnce), endOffset);
     }
+    await handler.close?.();
   }
 
   async lag(): Promise<readonly number[]> {
@@ -122,7 +124,7 @@ interface StoredRow {
 const stored = (messages: readonly OutgoingMessage[]): StoredRow[] => {
   const last = new Map<string, number>();
   return messages.flatMap(({ value, topic }) => {
-    if (value === null || topic.endsWith(".dlq")) return [];
+    if (value === null || topic.endsWith(".dlq") || topic === "ingest.gateways") return [];
     const batch = decodeBatch(value);
     const { producer, sequence } = batch.header;
     if (sequence <= (last.get(producer) ?? -1)) return [];
@@ -136,6 +138,14 @@ const stored = (messages: readonly OutgoingMessage[]): StoredRow[] => {
     });
   });
 };
+/** The newest account that was told, and what ingest has of its producers. */
+const account = (messages: readonly OutgoingMessage[]) => {
+  const { value } = messages.findLast(({ topic }) => topic === "ingest.gateways") ?? {};
+  const report = GatewayReport.parse(JSON.parse(Buffer.from(value ?? []).toString()));
+  const rows = new Map<string, number>();
+  for (const { producer } of stored(messages)) rows.set(producer, (rows.get(producer) ?? 0) + 1);
+  return { report, rowsOf: (producer: string) => rows.get(producer) ?? 0 };
+};
 const bodiesOf = (rows: readonly StoredRow[]): unknown[] =>
   rows.filter(({ schema }) => schema === "logs").map(({ row }) => row.body);
 
@@ -145,7 +155,8 @@ describe("a message of a topic of OTLP", () => {
     const reader = readerOn(bus);
     await reader.start();
     await bus.read();
-    const headers = bus.published.map(({ value }) => decodeBatch(value ?? Buffer.alloc(0)).header);
+    const batches = bus.published.filter(({ topic }) => topic === "telemetry.logs");
+    const headers = batches.map(({ value }) => decodeBatch(value ?? Buffer.alloc(0)).header);
     const lane = headers[0]?.producer.match(/^topic:otlp_logs\/3-(\d)-series$/)?.[1];
     expect(headers.map(({ schema, producer, sequence, row_count }) => [schema, producer, sequence, row_count])).toEqual(
       [
@@ -154,14 +165,40 @@ describe("a message of a topic of OTLP", () => {
         ["logs", `topic:otlp_logs/3-${lane}`, BATCHES_PER_MESSAGE_MAX, 1],
       ],
     );
-    expect(new Set(bus.published.map(({ key }) => key))).toEqual(new Set([`lane-${lane}`]));
-    expect(bus.committed).toEqual({ offset: 2, metadata: "" });
+    expect(new Set(batches.map(({ key }) => key))).toEqual(new Set([`lane-${lane}`]));
+    expect(bus.committed).toEqual({ offset: 2, metadata: `{"lanes":[[${lane},0,${BATCHES_PER_MESSAGE_MAX},3]]}` });
     expect(reader.status()).toEqual({
       state: "running",
       dead: 0,
       receivers: [{ receiver: "otlp_topic", sender: "otlp_logs", requests: 2, accepted: 3, rejected: {} }],
     });
     await reader.stop();
+  });
+
+  it("is counted once in the account, whoever reads it again", async () => {
+    const bus = new OnePartition("otlp_logs", [logs("web-1", "a", "b"), logs("web-2", "c"), logs("web-1", "d")]);
+    await readerOn(bus).start();
+    await bus.read();
+    bus.committed = null;
+    await readerOn(bus).start();
+    await bus.read(1);
+    const { report, rowsOf } = account(bus.published);
+    expect(report).toMatchObject({
+      gateway: "topic:otlp_logs/3",
+      topics: { "telemetry.logs": { produced: 4, delivered: 4, spooled: 0, dropped: {} } },
+    });
+    for (const { producer, rows } of report.checkpoints) expect(rows).toBe(rowsOf(producer));
+  });
+
+  it("goes on with an account that begins where its note cannot be read", async () => {
+    const bus = new OnePartition("otlp_logs", [logs("web-1", "a", "b"), logs("web-1", "c")]);
+    bus.committed = { offset: 1, metadata: "not ours" };
+    await readerOn(bus).start();
+    await bus.read();
+    const { checkpoints } = account(bus.published).report;
+    expect(checkpoints).toMatchObject([
+      { rows: 1, sequence: BATCHES_PER_MESSAGE_MAX, since_sequence: BATCHES_PER_MESSAGE_MAX },
+    ]);
   });
 
   it("in JSON is read as it is over HTTP", async () => {
@@ -250,6 +287,9 @@ describe("whatever fails, however often,", () => {
           .map(({ row }) => `${ofSeries.get(row.fingerprint)} ${Number(row.timestamp) - NOW}`);
         const expected = given.flatMap((metrics, index) => metrics.map((name) => `${name} ${index}`));
         expect(samples.sort()).toEqual(expected.sort());
+        const { report, rowsOf } = account(bus.published);
+        for (const { producer, rows } of report.checkpoints) expect(rows, producer).toBe(rowsOf(producer));
+        expect(report.topics["telemetry.metrics"]?.delivered).toBe(expected.length);
       }),
       { numRuns: 150 },
     );

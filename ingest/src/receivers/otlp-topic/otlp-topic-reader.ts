@@ -18,6 +18,7 @@ import { appendLogs } from "../otlp/append-logs.ts";
 import { appendMetrics } from "../otlp/append-metrics.ts";
 import { decodeOtlpLogs, decodeOtlpMetrics } from "../otlp/decode.ts";
 import { SeriesMemo } from "../otlp/series-memo.ts";
+import { countIn, type LaneAccounts, readAccounts, reportOf, writeAccounts } from "./lane-accounts.ts";
 import { MessageBatches, TooManyBatches } from "./message-batches.ts";
 import type { OtlpTopic, OtlpTopics } from "./otlp-topics-config.ts";
 import { type TopicLimits, TopicRecords } from "./topic-records.ts";
@@ -26,6 +27,7 @@ export const OTLP_TOPIC_GROUP = "ingest-otlp";
 
 const RECEIVER = "otlp_topic";
 
+const REPORT_MS = 15_000;
 /** Messages of a Collector have up to a MiB each. */
 const READ_BYTES_MAX = 8 * 1_048_576;
 const READ_MESSAGES_MAX = 200;
@@ -70,13 +72,18 @@ export const createOtlpTopicReader = (options: OtlpTopicReaderOptions): OtlpTopi
     memo: new SeriesMemo(),
     counts: new ReceiverCounts(),
     dead: { count: 0 },
+    startedAtUnixMs: options.now(),
   };
+  const partitions = new Set<TopicPartition>();
+  let timer: NodeJS.Timeout | undefined;
   let consumer: Consumer | null = null;
 
   const open = async (partition: AssignedPartition): Promise<PartitionHandler> => {
     const source = topics.find(({ topic }) => topic === partition.topic);
     if (source === undefined) throw new Error(`no reader is configured for ${partition.topic}`);
-    return new TopicPartition(partition, source, ports);
+    const opened = new TopicPartition(partition, source, ports, () => partitions.delete(opened));
+    partitions.add(opened);
+    return opened;
   };
 
   return {
@@ -91,8 +98,12 @@ export const createOtlpTopicReader = (options: OtlpTopicReaderOptions): OtlpTopi
         open,
         onError: (error, at) => log.warn({ err: error, ...at }, "a partition of OTLP failed and is tried again"),
       });
+      timer = setInterval(() => {
+        for (const partition of partitions) void partition.report();
+      }, REPORT_MS);
     },
     stop: async () => {
+      clearInterval(timer);
       const running = consumer;
       consumer = null;
       await running?.stop();
@@ -110,6 +121,7 @@ interface ReaderPorts extends OtlpTopicReaderOptions {
   readonly memo: SeriesMemo;
   readonly counts: ReceiverCounts;
   readonly dead: { count: number };
+  readonly startedAtUnixMs: number;
 }
 
 class TopicPartition implements PartitionHandler {
@@ -118,27 +130,57 @@ class TopicPartition implements PartitionHandler {
   readonly #source: OtlpTopic;
   readonly #ports: ReaderPorts;
   readonly #batches: MessageBatches;
+  readonly #onClose: () => void;
+  /** Of the messages below the committed offset. */
+  #accounts: LaneAccounts;
+  #reported: LaneAccounts | null = null;
 
-  constructor(partition: AssignedPartition, source: OtlpTopic, ports: ReaderPorts) {
+  constructor(partition: AssignedPartition, source: OtlpTopic, ports: ReaderPorts, onClose: () => void) {
     this.startOffset = partition.committed?.offset ?? partition.earliestOffset;
     this.#partition = partition;
     this.#source = source;
     this.#ports = ports;
     this.#batches = new MessageBatches({ topic: topicOf(source), source: partition });
+    this.#accounts = readAccounts(partition.committed?.metadata ?? "", this.#batches.prefix);
+    this.#onClose = onClose;
   }
 
   async receive(messages: readonly BusMessage[]): Promise<void> {
     let outgoing: OutgoingMessage[] = [];
     let bytes = 0;
+    let accounts = this.#accounts;
     for (const [index, message] of messages.entries()) {
       const made = this.#read(message);
-      outgoing.push(...made);
-      for (const { value } of made) bytes += value?.length ?? 0;
+      if (made.isData) accounts = countIn(accounts, this.#batches.data());
+      outgoing.push(...made.messages);
+      for (const { value } of made.messages) bytes += value?.length ?? 0;
       if (bytes < PUBLISH_BYTES && index < messages.length - 1) continue;
       await this.#publish(outgoing);
-      await this.#partition.commit(message.offset + 1);
+      await this.#partition.commit(message.offset + 1, writeAccounts(accounts));
+      this.#accounts = accounts;
       outgoing = [];
       bytes = 0;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#onClose();
+    await this.report();
+  }
+
+  /** What has been committed, as a gateway tells it; once for each change. */
+  async report(): Promise<void> {
+    const { bus, log, now, startedAtUnixMs } = this.#ports;
+    const accounts = this.#accounts;
+    if (accounts === this.#reported || accounts.size === 0) return;
+    const { prefix } = this.#batches;
+    const report = reportOf(accounts, { prefix, topic: topicOf(this.#source), nowUnixMs: now(), startedAtUnixMs });
+    try {
+      await bus.publish([{ topic: "ingest.gateways", key: prefix, value: Buffer.from(JSON.stringify(report)) }]);
+      this.#reported = accounts;
+    } catch (error) {
+      // The next one says it all again.
+      log.warn({ err: error, of: prefix }, "the account of a topic of OTLP cannot be published");
     }
   }
 
@@ -152,7 +194,7 @@ class TopicPartition implements PartitionHandler {
     }
   }
 
-  #read(message: BusMessage): readonly OutgoingMessage[] {
+  #read(message: BusMessage): { readonly messages: readonly OutgoingMessage[]; readonly isData: boolean } {
     const { records, counts, log, dead } = this.#ports;
     const count = counts.of(RECEIVER, message.topic);
     count.requests++;
@@ -160,10 +202,10 @@ class TopicPartition implements PartitionHandler {
       this.#batches.begin(message.offset);
       records.begin(this.#batches, message.timestampUnixMs);
       this.#append(message.value);
-      const made = this.#batches.finish();
+      const messages = this.#batches.finish();
       count.accepted += records.accepted;
       for (const [reason, refused] of records.rejected) countRejected(count, reason, refused);
-      return made;
+      return { messages, isData: true };
     } catch (error) {
       if (!(error instanceof RequestError) && !(error instanceof TooManyBatches)) throw error;
       // What it told stands in batches that are thrown away now; a malformed one told nothing.
@@ -171,7 +213,7 @@ class TopicPartition implements PartitionHandler {
       dead.count++;
       const { topic, partition, offset } = message;
       log.warn({ topic, partition, offset, detail: error.message }, "set a message of OTLP aside");
-      return [this.#deadLetter(message, error)];
+      return { messages: [this.#deadLetter(message, error)], isData: false };
     }
   }
 

@@ -1,6 +1,7 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import type { Log } from "@homeostat/schemas";
-import { plainAddress, type SenderOf } from "./networks.ts";
+import { plainAddress } from "../../gateway/peer-address.ts";
+import type { SenderOf } from "./networks.ts";
 import type { SyslogIntake } from "./syslog-intake.ts";
 
 /** Asked of the kernel, which may give less: room for a burst while we work. */
@@ -70,7 +71,7 @@ export class SyslogDatagrams {
     const sender = senderOf(peer);
     const isFull = this.#queue.length >= queueMax || this.#queuedBytes + bytes.length > QUEUE_BYTES_MAX;
     if (sender === null || isFull) {
-      intake.lost(sender ?? "", sender === null ? "network_refused" : "udp_overflow", 1);
+      intake.lost({ sender: sender ?? "", peer }, sender === null ? "network_refused" : "udp_overflow");
       return;
     }
     this.#queue.push({ bytes, sender, peer });

@@ -1,4 +1,5 @@
-import type { Gateway, ResourceRef, Submission } from "../../gateway/intake.ts";
+import type { RunningGateway } from "../../gateway/gateway.ts";
+import type { ResourceRef, Submission } from "../../gateway/intake.ts";
 import type { SyslogFrame } from "./syslog-frames.ts";
 import { type ReadAt, readSyslog } from "./syslog-message.ts";
 import type { BsdTime } from "./syslog-time.ts";
@@ -7,8 +8,10 @@ const RECEIVER = "syslog";
 /** Hosts and services whose references are kept, about 200 bytes each; then all are asked for anew. */
 const RESOURCES_MAX = 10_000;
 
+export type SyslogGateway = Pick<RunningGateway, "admit" | "countRefusal" | "resource">;
+
 export interface SyslogIntakeOptions {
-  readonly gateway: Gateway;
+  readonly gateway: SyslogGateway;
   readonly bsdTime: BsdTime;
   readonly now: () => number;
 }
@@ -17,8 +20,6 @@ export interface SyslogIntakeOptions {
 export class SyslogIntake {
   readonly #options: SyslogIntakeOptions;
   readonly #resources = new Map<string, ResourceRef>();
-  /** By sender and reason, until there is room for a submission to count them in. */
-  readonly #losses = new Map<string, Map<string, number>>();
 
   constructor(options: SyslogIntakeOptions) {
     this.#options = options;
@@ -26,9 +27,7 @@ export class SyslogIntake {
 
   /** null: no room now. */
   admit(sender: string, bytes: number): Submission | null {
-    const submission = this.#options.gateway.admit({ sender, receiver: RECEIVER, bytes });
-    if (submission !== null) this.#countLosses(sender, submission);
-    return submission;
+    return this.#options.gateway.admit({ sender, receiver: RECEIVER, bytes });
   }
 
   append(submission: Submission, { text, isCut }: SyslogFrame, peer: string): void {
@@ -39,21 +38,9 @@ export class SyslogIntake {
     submission.log(ref, { ...record, attributes });
   }
 
-  /** Reasons are of a fixed set, senders of the configuration (and "" for strangers). */
-  lost(sender: string, reason: string, messages: number): void {
-    const losses = this.#losses.get(sender) ?? new Map<string, number>();
-    losses.set(reason, (losses.get(reason) ?? 0) + messages);
-    this.#losses.set(sender, losses);
-  }
-
-  /** Counts what nothing else has come after to be counted with. */
-  flushLosses(): void {
-    for (const sender of [...this.#losses.keys()]) this.admit(sender, 0)?.abandon();
-  }
-
-  #countLosses(sender: string, submission: Submission): void {
-    for (const [reason, messages] of this.#losses.get(sender) ?? []) submission.reject(reason, messages);
-    this.#losses.delete(sender);
+  /** Counts a message or a connection that was not taken. `sender` is "" for strangers. */
+  lost({ sender, peer }: { sender: string; peer: string }, reason: keyof typeof LOSSES): void {
+    this.#options.gateway.countRefusal({ sender, receiver: RECEIVER, peer }, { reason, message: LOSSES[reason] });
   }
 
   #resource(host: string, service: string): ResourceRef {
@@ -69,3 +56,9 @@ export class SyslogIntake {
 }
 
 const CUT = { "syslog.cut": "true" };
+
+const LOSSES = {
+  network_refused: "it is in none of the networks that may send",
+  connection_refused: "too many connections are open",
+  udp_overflow: "datagrams came faster than they could be taken",
+} as const;

@@ -75,7 +75,7 @@ describe("syslog over TCP", () => {
     const run = await start({}, { in_flight_bytes_max: 1_048_576, lanes: 1 });
     run.bus.fault = unreachable;
     const socket = await run.tcp();
-    const count = 20_000;
+    const count = 8000;
     const line = (at: number) =>
       `<13>Nov 21 08:59:59 web-1 app: ${at} ${Math.sin(at)}${Math.cos(at)}${"y".repeat(400)}\n`;
     socket.end(Array.from({ length: count }, (_, at) => line(at)).join(""));

@@ -1,20 +1,18 @@
 import { createServer, type Server, type Socket } from "node:net";
 import type { Log } from "@homeostat/schemas";
-import type { Gateway } from "../../gateway/intake.ts";
-import { networksOf, plainAddress, type SenderOf } from "./networks.ts";
+import { plainAddress } from "../../gateway/peer-address.ts";
+import { networksOf, type SenderOf } from "./networks.ts";
 import type { SyslogConfig } from "./syslog-config.ts";
 import { SyslogConnection } from "./syslog-connection.ts";
 import { SyslogDatagrams } from "./syslog-datagrams.ts";
-import { SyslogIntake } from "./syslog-intake.ts";
+import { type SyslogGateway, SyslogIntake } from "./syslog-intake.ts";
 import { BsdTime } from "./syslog-time.ts";
 
-/** How often losses that nothing came after are counted. */
-const LOSSES_MS = 1000;
 /** How long a stop waits for a gateway without room. */
 const STOP_MS = 10_000;
 
 export interface SyslogReceiverOptions {
-  readonly gateway: Gateway;
+  readonly gateway: SyslogGateway;
   readonly config: SyslogConfig;
   readonly now: () => number;
   readonly log: Log;
@@ -44,25 +42,24 @@ export const createSyslogReceiver = ({ gateway, config, now, log }: SyslogReceiv
   const idleTimeoutMs = config.tcp.idle_timeout_ms;
   const server = createServer((socket) => accept(socket, { intake, senderOf, connections, idleTimeoutMs, log }));
   server.maxConnections = config.tcp.connections_max;
-  server.on("drop", () => intake.lost("", "connection_refused", 1));
+  server.on("drop", (from) => {
+    const peer = plainAddress(from?.remoteAddress);
+    intake.lost({ sender: senderOf(peer) ?? "", peer }, "connection_refused");
+  });
 
-  let losses: NodeJS.Timeout | undefined;
   const drain = async (): Promise<void> => {
     const closed = server.listening ? new Promise((resolve) => server.close(resolve)) : null;
     await Promise.all([...connections].map((connection) => connection.stop()));
     await closed;
     await datagrams.stop();
-    intake.flushLosses();
   };
 
   return {
     start: async () => {
-      losses = setInterval(() => intake.flushLosses(), LOSSES_MS);
       if (config.tcp.enabled) await listen(server, { host: config.host, port: config.tcp.port });
       if (config.udp.enabled) await datagrams.start({ host: config.host, port: config.udp.port });
     },
     stop: async () => {
-      clearInterval(losses);
       const late = new Promise((resolve) => setTimeout(resolve, STOP_MS, "late").unref());
       if ((await Promise.race([drain(), late])) === "late")
         log.warn({}, "syslog messages were lost: there was no room");
@@ -86,7 +83,7 @@ const accept = (socket: Socket, { intake, senderOf, connections, idleTimeoutMs, 
   const peer = plainAddress(socket.remoteAddress);
   const sender = senderOf(peer);
   if (sender === null) {
-    intake.lost("", "network_refused", 1);
+    intake.lost({ sender: "", peer }, "network_refused");
     log.debug({ peer }, "a syslog connection from no allowed network");
     socket.destroy();
     return;
