@@ -12,6 +12,9 @@ import { type BusKind, startWorld, type World } from "./ingest/world.ts";
  */
 
 interface Round {
+  readonly rows: number;
+  /** Of all messages' values. */
+  readonly busBytes: number;
   readonly engine: Measured;
   readonly piped: Readonly<Partial<Record<BusKind, Piped>>>;
   /** Through Kafka, with the producer's work done before: kafkajs has a large part in it, and shares the processors with the rest. */
@@ -65,7 +68,8 @@ const oneRound = async (
     say(`${signal}, run ${run}, kafka drain`, drained, drained.rowsPerSecond * drained.seconds);
   }
   if (limit === null) throw new Error("the engine had no turn");
-  return { engine: limit, piped, drained };
+  const busBytes = load.byPartition.flat().reduce((bytes, value) => bytes + value.length, 0);
+  return { rows: load.rows, busBytes, engine: limit, piped, drained };
 };
 
 /** The median of the runs' own ratios: both halves of a run met the same weather. */
@@ -111,6 +115,21 @@ const rowsPerCpuSecond = (rounds: readonly Round[], kind: BusKind): number =>
       return [(each.rowsPerSecond * each.seconds) / cpu];
     }),
   );
+
+/** By process, median over the runs. */
+const cpuPerMillionRows = (rounds: readonly Round[], kind: BusKind): Record<string, number> => {
+  const names = Object.keys(rounds[0]?.piped[kind]?.cpu ?? {});
+  const of = (name: string) =>
+    median(
+      rounds.map(
+        ({ rows, piped }) =>
+          ((Object.entries(piped[kind]?.cpu ?? {}).find(([key]) => key === name)?.[1] ?? 0) / rows) * 1e6,
+      ),
+    );
+  return Object.fromEntries(names.map((name) => [name, rounded(of(name))]));
+};
+
+const bySignal = <T>(of: (signal: Signal) => T): Record<Signal, T> => ({ logs: of("logs"), metrics: of("metrics") });
 
 /** Ours over the peer's, in rows per CPU-second of every process that each way needs (of rsyslog's way the broker is left out). */
 const besidePeers = async (
@@ -161,6 +180,12 @@ export const run = async (options: Readonly<Record<string, string>>): Promise<vo
       lost: sum(rounds, "lost"),
       doubled: sum(rounds, "doubled"),
       peers,
+      cpu_s_per_million_rows: Object.fromEntries(
+        buses.map((kind) => [kind, bySignal((signal) => cpuPerMillionRows(rounds[signal], kind))]),
+      ),
+      bus_bytes_per_row: bySignal((signal) =>
+        rounded(median(rounds[signal].map(({ busBytes, rows }) => busBytes / rows))),
+      ),
     })}\n`,
   );
 };

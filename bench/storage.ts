@@ -132,7 +132,7 @@ const columnLines = ({ columns, rows }: Sized): string =>
 const peerLine = (name: string, peer: PeerSize | null, samples: number): string =>
   peer === null
     ? `  ${name}: its program is not installed\n`
-    : `  ${name.padEnd(24)} ${(peer.bytes / samples).toFixed(3)}${peer.changed > 0 ? ` (${peer.changed} values come back changed)` : ""}\n`;
+    : `  ${name.padEnd(24)} ${(peer.bytes / samples).toFixed(3)}${peer.changed !== null && peer.changed > 0 ? ` (${peer.changed} values come back changed)` : ""}\n`;
 
 export const run = async (options: Readonly<Record<string, string>>): Promise<void> => {
   const size = { hosts: Number(options.hosts ?? 14), hours: Number(options.hours ?? 6) };

@@ -85,6 +85,7 @@ export const sizeOf = (hosts: number, m: Measured) => {
     Math.max(insertCores / INSERT_SHARE / CORES_PER_SHARD, storeBytes / DISK_FULL_MAX / DISK_BYTES_PER_SHARD),
   );
   const detectorCores = PEAK * (logRows / m.detectors_log_lines + samples / m.detectors_points);
+  const detectorProcesses = atLeast(1, detectorCores / BUSY_MAX);
   const busBytes = day * DAYS.bus * (logRows * m.bus_bytes_log_row + samples * m.bus_bytes_sample);
   const gatewayCores = PEAK * (logRows / m.gateway_otlp_log_records + samples / m.gateway_remote_write_samples);
   return {
@@ -92,13 +93,13 @@ export const sizeOf = (hosts: number, m: Measured) => {
     samples,
     ingestCores,
     ingestProcesses,
-    partitions: Math.max(2, ingestProcesses * PARTITIONS_PER_INGEST),
+    partitions: Math.max(ingestProcesses * PARTITIONS_PER_INGEST, detectorProcesses),
     insertCores,
     shards,
     storeBytes,
     busBytes,
     detectorCores,
-    detectorProcesses: atLeast(1, detectorCores / BUSY_MAX),
+    detectorProcesses,
     detectorMemoryBytes: series * m.memory_bytes_series,
     gatewayCores,
     gatewayProcesses: atLeast(2, gatewayCores / BUSY_MAX),
@@ -168,11 +169,11 @@ export const scalingPage = (m: Measured): readonly string[] => [
   "## Rules",
   `- A host is taken to send ${PER_HOST.logRows} log rows and ${PER_HOST.samples} samples a second from ${PER_HOST.series} series; the busiest second is ${PEAK} times the average. \`homeostat ledger\` tells what yours send.
 - **Ingest processes** are one core each and planned to be half busy at the peak, two at least: one may fail, and a backlog drains at the speed at which it grew.
-- **Partitions**: ${PARTITIONS_PER_INGEST} for each ingest process, as many for logs as for metrics. A partition is read by one process, so partitions cap how many can share the work. More partitions later move hosts between them: do it while nothing waits (ADR 0006), or begin with what the next two years need.
+- **Partitions**: ${PARTITIONS_PER_INGEST} for each ingest process and at least one for each detector process, as many for logs as for metrics. A partition is read by one process of each group, so partitions cap how many can share the work. More partitions later move hosts between them: do it while nothing waits (ADR 0006), or begin with what the next two years need.
 - **Detectors** share the partitions of the same topics through groups of their own; a series is watched where its host's partition is.
 - **Shards**: inserts get a quarter of a shard's cores (merges take about as much again, queries the rest), and its disk (${bytes(DISK_BYTES_PER_SHARD)}) is filled to ${DISK_FULL_MAX * 100} % at most. Rows go to a shard by host and service (logs) or by series (metrics), so one series' samples lie together.
 - **Replicas**: ${REPLICAS}. They do not make inserts faster; they take queries, and the loss of one machine. Ingest's insert is acknowledged by one replica of the shard (\`distributed_foreground_insert\`); set \`insert_quorum\` in the user's profile where the loss of a machine within seconds of an insert must lose nothing.
-- **Retention**: logs ${DAYS.logs} days, samples ${DAYS.samples} days (the defaults), telemetry ${DAYS.bus} days on the bus: that is how long ClickHouse may be away.
+- **Retention**: logs ${DAYS.logs} days, samples ${DAYS.samples} days (the defaults), telemetry ${DAYS.bus} days on the bus: that is how long ClickHouse may be away. The topics that Homeostat makes keep 512 MiB a partition at most, for small machines: set \`retention.bytes\` of the telemetry topics to the bus's line below, divided by the partitions.
 - **Gateways** cost more than agents, because what others send has to be decoded and encoded anew; the last line is what they would need if nobody used the agent.`,
   "## Worked examples",
   examples(m),

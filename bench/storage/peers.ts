@@ -12,7 +12,8 @@ import type { DataSet, SeriesOfSet } from "./data-set.ts";
 /** What a peer takes for the samples, and how many of them it gives back changed; null where its program is not installed. */
 export interface PeerSize {
   readonly bytes: number;
-  readonly changed: number;
+  /** null: not checked. */
+  readonly changed: number | null;
 }
 
 const isInstalled = (program: string): boolean => spawnSync(program, ["--version"]).error === undefined;
@@ -75,7 +76,7 @@ export const prometheusSize = async (set: DataSet): Promise<PeerSize | null> => 
     ];
     const { status, stderr } = spawnSync("promtool", args, { encoding: "utf8" });
     if (status !== 0) throw new Error(`promtool failed: ${stderr.slice(-1000)}`);
-    return { bytes: await bytesUnder(blocks), changed: 0 };
+    return { bytes: await bytesUnder(blocks), changed: null };
   });
 };
 
