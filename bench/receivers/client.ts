@@ -1,5 +1,5 @@
 import { connect } from "node:net";
-import { TOKEN } from "./gateway-process.ts";
+import { TOKEN } from "./token.ts";
 import { compress, type Workload } from "./workload.ts";
 
 /** Requests under way at a time: a sender's shards. */

@@ -19,14 +19,13 @@ import {
 } from "@homeostat/ingest";
 import { type Log, topics } from "@homeostat/schemas";
 import { type Profile, profileSummary } from "./profile-summary.ts";
+import { TOKEN } from "./token.ts";
 import { bodiesOf, WORKLOADS } from "./workload.ts";
 
 /*
  * The process that is measured: the gateway with all receivers and the embedded bus, and nothing else. It does what its parent says, one
  * message at a time (node:child_process, fork).
  */
-
-export const TOKEN = "bench-token-0123456789";
 
 export type Order =
   | { readonly order: "accepted" }
