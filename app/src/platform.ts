@@ -26,7 +26,7 @@ import { type LiveStore, openLiveStore, type StoreAddress } from "./live-store.t
 import { createLogFile } from "./log-file.ts";
 import { openBus } from "./open-bus.ts";
 import type { Options } from "./options.ts";
-import { type Receivers, startReceivers } from "./receivers.ts";
+import type { Receivers } from "./receivers.ts";
 import { createReload, type Reload } from "./reload.ts";
 import { createReports } from "./reports.ts";
 import { type Job, schedule } from "./schedule.ts";
@@ -105,6 +105,8 @@ const publishFinding = (bus: Bus, finding: Finding): Promise<void> =>
 const startTelemetry = async ({ options, ...site }: Site, bus: Bus): Promise<Receivers | null> => {
   const config = options.receivers;
   if (config === undefined || !options.parts.includes("receivers")) return null;
+  // Here and not above: who has no senders must not pay for them.
+  const { startReceivers } = await import("./receivers.ts");
   return startReceivers({ ...site, config, bus, reportFinding: (finding) => publishFinding(bus, finding) });
 };
 

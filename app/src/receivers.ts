@@ -11,7 +11,7 @@ import {
   type OtlpTopicStatus,
   otlpReceiver,
   remoteWriteReceiver,
-} from "@homeostat/ingest";
+} from "@homeostat/ingest/receivers";
 import type { Bus, Finding, Log } from "@homeostat/schemas";
 import type { Options } from "./options.ts";
 import type { Secret } from "./secret.ts";

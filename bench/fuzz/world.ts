@@ -1,4 +1,5 @@
 import { connect, type Socket } from "node:net";
+import { ReceiversConfig, SyslogConfig } from "@homeostat/ingest";
 import {
   createGateway,
   createGatewayServer,
@@ -6,10 +7,8 @@ import {
   elasticsearchReceiver,
   lokiReceiver,
   otlpReceiver,
-  ReceiversConfig,
   remoteWriteReceiver,
-  SyslogConfig,
-} from "@homeostat/ingest";
+} from "@homeostat/ingest/receivers";
 import { type Bus, decodeBatch, type Log } from "@homeostat/schemas";
 import { NOW_UNIX_MS } from "./seeds.ts";
 

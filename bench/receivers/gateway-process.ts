@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createEmbeddedBus } from "@homeostat/app";
+import { ReceiversConfig, SyslogConfig } from "@homeostat/ingest";
 import {
   createGateway,
   createGatewayServer,
@@ -12,11 +13,9 @@ import {
   elasticsearchReceiver,
   lokiReceiver,
   otlpReceiver,
-  ReceiversConfig,
   type RunningGateway,
   remoteWriteReceiver,
-  SyslogConfig,
-} from "@homeostat/ingest";
+} from "@homeostat/ingest/receivers";
 import { type Log, topics } from "@homeostat/schemas";
 import { type Profile, profileSummary } from "./profile-summary.ts";
 import { TOKEN } from "./token.ts";

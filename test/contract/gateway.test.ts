@@ -4,15 +4,8 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { createEmbeddedBus } from "@homeostat/app";
-import {
-  createGateway,
-  createGatewayServer,
-  GatewayConfig,
-  otlpReceiver,
-  ReceiversConfig,
-  type RunningGateway,
-  TELEMETRY_GROUP,
-} from "@homeostat/ingest";
+import { GatewayConfig, ReceiversConfig, TELEMETRY_GROUP } from "@homeostat/ingest";
+import { createGateway, createGatewayServer, otlpReceiver, type RunningGateway } from "@homeostat/ingest/receivers";
 import { type Bus, BusError, type Finding, type OutgoingMessage, topics } from "@homeostat/schemas";
 import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished } from "vitest";
 import { type Engine, silent, startEngine } from "../fixtures/batch/engine.ts";

@@ -1,13 +1,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ReceiversConfig } from "@homeostat/ingest";
 import {
   createGateway,
   createGatewayServer,
-  ReceiversConfig,
   type RunningGateway,
   remoteWriteReceiver,
-} from "@homeostat/ingest";
+} from "@homeostat/ingest/receivers";
 import { type Batch, type Bus, decodeBatch, type Log, metricId, seriesFingerprint, topics } from "@homeostat/schemas";
 import { compressSync } from "snappy";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
