@@ -1,4 +1,5 @@
 import { metricId, resourceId, seriesFingerprint } from "@homeostat/schemas";
+import type { Fences } from "./fences.ts";
 import { Generations } from "./generations.ts";
 import type { Refusal, Resource, ResourceRef, SeriesIdentity, SeriesRef } from "./intake.ts";
 import { hash32 } from "./text-hash.ts";
@@ -17,10 +18,26 @@ const METRIC_IDS_MAX = 10_000;
 const ENTRY_BYTES = 400;
 const LABEL_BYTES = 80;
 
+/** What has been told is told anew this often, as agents do, so that a reader need not look back further than a day's part or a topic's retention. */
+const RETELL_MS = 600_000;
+/** A counter that is new here and began within this time began while we watched: it counted from zero. */
+const BEGAN_LATELY_MS = 600_000;
+
 /** When something was last told to the bus, and in which epoch: a batch that is lost begins a new one, and all is told anew. */
 abstract class Told {
-  toldAtUnixMs = Number.NEGATIVE_INFINITY;
-  toldInEpoch = -1;
+  #toldAtUnixMs = Number.NEGATIVE_INFINITY;
+  #toldInEpoch = -1;
+
+  isUntold(epoch: number, nowUnixMs: number): boolean {
+    // A clock that went back tells anew as well.
+    const age = nowUnixMs - this.#toldAtUnixMs;
+    return this.#toldInEpoch !== epoch || age >= RETELL_MS || age < 0;
+  }
+
+  markTold(epoch: number, nowUnixMs: number): void {
+    this.#toldInEpoch = epoch;
+    this.#toldAtUnixMs = nowUnixMs;
+  }
 }
 
 export class ResourceEntry extends Told implements ResourceRef {
@@ -48,7 +65,7 @@ export class SeriesEntry extends Told implements SeriesRef {
   readonly bytes: number;
   readonly refusal: Refusal | null;
   /** Since when it counts; 0: the sender has not told. null: nothing was appended yet. */
-  startUnixMs: number | null = null;
+  #startUnixMs: number | null = null;
   /** Where samples are counted while the metric is over its budget, and the budget's window in which that was found. */
   overflow: SeriesEntry | null = null;
   refusedInSlot = 0;
@@ -62,7 +79,25 @@ export class SeriesEntry extends Told implements SeriesRef {
     this.bytes = identityBytes([identity.name, identity.unit, identity.host, identity.service], identity.attributes);
     this.refusal = identity.name.length > METRIC_NAME_LENGTH_MAX ? "too_large" : refusalOf(this.bytes, identity);
   }
+
+  /** Whether a cumulative series began to count anew at its start time, so that it was zero then. Remembers the start. */
+  beginsAt(startUnixMs: number, timestampUnixMs: number, fences: Fences): boolean {
+    const { kind } = this.identity;
+    if (kind !== "counter" && kind !== "histogram") return false;
+    const before = this.#startUnixMs;
+    if (before === null || startUnixMs > before) this.#startUnixMs = startUnixMs;
+    if (startUnixMs <= 0 || startUnixMs >= timestampUnixMs || !Number.isInteger(startUnixMs)) return false;
+    if (fences.refusalOf(startUnixMs) !== null) return false;
+    if (before === null) return timestampUnixMs - startUnixMs <= BEGAN_LATELY_MS;
+    return before > 0 && startUnixMs > before;
+  }
 }
+
+/** The entry behind a reference. @throws TypeError for one that this process has not made. */
+export const entryOf = <T extends object>(ref: object, type: abstract new (...args: never[]) => T): T => {
+  if (ref instanceof type) return ref;
+  throw new TypeError(`want a reference that a gateway has made, as a ${type.name}`);
+};
 
 const identityBytes = (names: readonly string[], labels: Readonly<Record<string, string>>): number => {
   let bytes = ENTRY_BYTES;

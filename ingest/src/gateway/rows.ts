@@ -1,16 +1,7 @@
 import type { ResourceEntry, SeriesEntry } from "./identities.ts";
-import type { HistogramPoint, LogRecord } from "./intake.ts";
+import type { HistogramPoint } from "./intake.ts";
 import type { Lane, RowGroup } from "./lane.ts";
-
-/** What has been told is told anew this often, so that a reader need not look back further than a day's part or a topic's retention. */
-const RETELL_MS = 600_000;
-
-/** A log record with the times that stand for those that its sender did not tell, in nanoseconds. */
-export interface TimedRecord {
-  readonly record: LogRecord;
-  readonly time: bigint;
-  readonly observed: bigint;
-}
+import { histogramRow, logRow, resourceRow, sampleRow, seriesRow, type TimedRecord } from "./telemetry-rows.ts";
 
 /** Appends rows to lanes, and what they refer to before them. */
 export class Rows {
@@ -34,54 +25,21 @@ export class Rows {
     this.#epoch++;
   }
 
-  log(entry: ResourceEntry, { record, time, observed }: TimedRecord, nowUnixMs: number): RowGroup {
+  log(entry: ResourceEntry, record: TimedRecord, nowUnixMs: number): RowGroup {
     const lane = laneAt(this.#logs, entry.lane);
-    if (this.#isUntold(entry, nowUnixMs)) {
-      const { host, service, attributes } = entry.resource;
-      const seen_at = nowUnixMs;
-      const { resourceId: resource_id } = entry;
-      lane.append("log_resources", { resource_id, seen_at, host_name: host, service_name: service, attributes });
-      this.#markTold(entry, nowUnixMs);
+    if (entry.isUntold(this.#epoch, nowUnixMs)) {
+      lane.append("log_resources", resourceRow(entry, nowUnixMs));
+      entry.markTold(this.#epoch, nowUnixMs);
     }
-    return lane.append("logs", {
-      timestamp: time,
-      severity_number: record.severityNumber,
-      service_name: entry.resource.service,
-      host_name: entry.resource.host,
-      trace_id: record.traceId,
-      span_id: record.spanId,
-      body: record.body,
-      attributes: record.attributes,
-      observed_timestamp: observed,
-      severity_text: record.severityText,
-      event_name: record.eventName,
-      scope_name: record.scopeName,
-      trace_flags: record.traceFlags,
-      resource_id: entry.resourceId,
-    });
+    return lane.append("logs", logRow(entry, record));
   }
 
   sample(entry: SeriesEntry, timestamp: number, value: number, nowUnixMs: number): RowGroup {
-    const lane = this.#laneOf(entry, nowUnixMs);
-    const { metricId: metric_id, fingerprint } = entry;
-    return lane.append("metric_samples", { metric_id, fingerprint, timestamp, value });
+    return this.#laneOf(entry, nowUnixMs).append("metric_samples", sampleRow(entry, timestamp, value));
   }
 
   histogram(entry: SeriesEntry, point: HistogramPoint, nowUnixMs: number): RowGroup {
-    const lane = this.#laneOf(entry, nowUnixMs);
-    const { metricId: metric_id, fingerprint } = entry;
-    const { timestampUnixMs: timestamp, count, sum, min, max, bounds, counts } = point;
-    return lane.append("metric_histograms", {
-      metric_id,
-      fingerprint,
-      timestamp,
-      count,
-      sum,
-      min,
-      max,
-      bounds,
-      counts,
-    });
+    return this.#laneOf(entry, nowUnixMs).append("metric_histograms", histogramRow(entry, point));
   }
 
   /** Counts one sample into an overflow series. */
@@ -104,32 +62,10 @@ export class Rows {
 
   #laneOf(entry: SeriesEntry, nowUnixMs: number): Lane {
     const lane = laneAt(this.#metrics, entry.lane);
-    if (!this.#isUntold(entry, nowUnixMs)) return lane;
-    const { name, kind, unit, host, service, attributes } = entry.identity;
-    lane.append("metric_series", {
-      metric_id: entry.metricId,
-      fingerprint: entry.fingerprint,
-      seen_at: nowUnixMs,
-      metric_name: name,
-      kind,
-      unit,
-      host_name: host,
-      service_name: service,
-      attributes,
-    });
-    this.#markTold(entry, nowUnixMs);
+    if (!entry.isUntold(this.#epoch, nowUnixMs)) return lane;
+    lane.append("metric_series", seriesRow(entry, nowUnixMs));
+    entry.markTold(this.#epoch, nowUnixMs);
     return lane;
-  }
-
-  #isUntold({ toldInEpoch, toldAtUnixMs }: ResourceEntry | SeriesEntry, nowUnixMs: number): boolean {
-    // A clock that went back tells anew as well.
-    const age = nowUnixMs - toldAtUnixMs;
-    return toldInEpoch !== this.#epoch || age >= RETELL_MS || age < 0;
-  }
-
-  #markTold(entry: ResourceEntry | SeriesEntry, nowUnixMs: number): void {
-    entry.toldInEpoch = this.#epoch;
-    entry.toldAtUnixMs = nowUnixMs;
   }
 }
 

@@ -1,17 +1,16 @@
-import { BatchError, type GatewayReport } from "@homeostat/schemas";
+import type { GatewayReport } from "@homeostat/schemas";
 import type { RoomAccount } from "./byte-room.ts";
 import type { Cardinality } from "./cardinality.ts";
 import type { Fences } from "./fences.ts";
-import { type Identities, ResourceEntry, SeriesEntry } from "./identities.ts";
+import { entryOf, type Identities, ResourceEntry, SeriesEntry } from "./identities.ts";
 import type { HistogramPoint, LogRecord, Refusal, ResourceRef, SeriesRef, Submission } from "./intake.ts";
 import type { RowGroup } from "./lane.ts";
 import { countRejected } from "./receiver-counts.ts";
 import { recordFits } from "./record-size.ts";
 import type { Rows } from "./rows.ts";
 import type { SenderTimes } from "./sender-times.ts";
+import { nothingCounted, pointRefusal, refusalOfRow, timed } from "./telemetry-rows.ts";
 
-/** A counter that is new here and began within this time began while we watched: it counted from zero. */
-const BEGAN_LATELY_MS = 600_000;
 const NS_PER_MS = 1_000_000n;
 
 export interface SubmissionPorts {
@@ -43,51 +42,48 @@ export class GatewaySubmission implements Submission {
   }
 
   log(ref: ResourceRef, record: LogRecord): Refusal | null {
-    const entry = expect(ref, ResourceEntry);
+    const entry = entryOf(ref, ResourceEntry);
     const { fences, nowUnixMs, rows } = this.#ports;
-    const observed = record.observedUnixNano === 0n ? BigInt(nowUnixMs) * NS_PER_MS : record.observedUnixNano;
-    const time = record.timeUnixNano === 0n ? observed : record.timeUnixNano;
-    const early = this.#tooMany() ?? entry.refusal ?? this.#fenceNano(fences.refusalOfNano(time), time);
+    const times = timed(record, nowUnixMs);
+    const early = this.#tooMany() ?? entry.refusal ?? this.#fenceNano(fences.refusalOfNano(times.time), times.time);
     if (early !== null) return this.#refuse(early);
     if (!recordFits(record)) return this.#refuse("too_large");
     try {
-      this.#track(rows.log(entry, { time, observed, record }, nowUnixMs));
+      this.#track(rows.log(entry, times, nowUnixMs));
     } catch (error) {
-      return this.#refuse(refusalOf(error));
+      return this.#refuse(refusalOfRow(error));
     }
     return this.#took();
   }
 
   sample(ref: SeriesRef, timestampUnixMs: number, value: number, startUnixMs = 0): Refusal | null {
-    const entry = expect(ref, SeriesEntry);
-    const refusal = this.#tooMany() ?? entry.refusal ?? this.#pointRefusal(timestampUnixMs);
+    const entry = entryOf(ref, SeriesEntry);
+    const refusal = this.#tooMany() ?? entry.refusal ?? this.#timeRefusal(timestampUnixMs);
     if (refusal !== null) return this.#refuse(refusal);
     if (this.#isOverBudget(entry)) return this.#fold(entry);
     const { rows, nowUnixMs } = this.#ports;
     try {
-      if (this.#beginsAt(entry, timestampUnixMs, startUnixMs))
+      if (entry.beginsAt(startUnixMs, timestampUnixMs, this.#ports.fences))
         this.#track(rows.sample(entry, startUnixMs, 0, nowUnixMs));
       this.#track(rows.sample(entry, timestampUnixMs, value, nowUnixMs));
     } catch (error) {
-      return this.#refuse(refusalOf(error));
+      return this.#refuse(refusalOfRow(error));
     }
     return this.#took();
   }
 
   histogram(ref: SeriesRef, point: HistogramPoint, startUnixMs = 0): Refusal | null {
-    const entry = expect(ref, SeriesEntry);
-    const refusal = this.#tooMany() ?? entry.refusal ?? this.#pointRefusal(point.timestampUnixMs);
+    const entry = entryOf(ref, SeriesEntry);
+    const refusal = this.#tooMany() ?? entry.refusal ?? this.#timeRefusal(point.timestampUnixMs) ?? pointRefusal(point);
     if (refusal !== null) return this.#refuse(refusal);
-    if (point.bounds.length !== point.counts.length) return this.#refuse("bad_value");
-    if (Number.isNaN(point.count) || point.counts.some(Number.isNaN)) return this.#refuse("not_a_number");
     if (this.#isOverBudget(entry)) return this.#fold(entry);
     const { rows, nowUnixMs } = this.#ports;
     try {
-      if (this.#beginsAt(entry, point.timestampUnixMs, startUnixMs))
+      if (entry.beginsAt(startUnixMs, point.timestampUnixMs, this.#ports.fences))
         this.#track(rows.histogram(entry, nothingCounted(point, startUnixMs), nowUnixMs));
       this.#track(rows.histogram(entry, point, nowUnixMs));
     } catch (error) {
-      return this.#refuse(refusalOf(error));
+      return this.#refuse(refusalOfRow(error));
     }
     return this.#took();
   }
@@ -140,7 +136,7 @@ export class GatewaySubmission implements Submission {
     return this.#taken < this.#ports.recordsMax ? null : "too_many";
   }
 
-  #pointRefusal(timestampUnixMs: number): Refusal | null {
+  #timeRefusal(timestampUnixMs: number): Refusal | null {
     if (!Number.isInteger(timestampUnixMs)) return "not_a_number";
     return this.#fence(this.#ports.fences.refusalOf(timestampUnixMs), timestampUnixMs);
   }
@@ -175,37 +171,4 @@ export class GatewaySubmission implements Submission {
     countRejected(count, "overflow", 1);
     return null;
   }
-
-  /** Whether a cumulative series began to count anew at its start time, so that it was zero then. Remembers the start. */
-  #beginsAt(entry: SeriesEntry, timestampUnixMs: number, startUnixMs: number): boolean {
-    const { kind } = entry.identity;
-    if (kind !== "counter" && kind !== "histogram") return false;
-    const before = entry.startUnixMs;
-    if (before === null || startUnixMs > before) entry.startUnixMs = startUnixMs;
-    if (startUnixMs <= 0 || startUnixMs >= timestampUnixMs || !Number.isInteger(startUnixMs)) return false;
-    if (this.#ports.fences.refusalOf(startUnixMs) !== null) return false;
-    if (before === null) return timestampUnixMs - startUnixMs <= BEGAN_LATELY_MS;
-    return before > 0 && startUnixMs > before;
-  }
 }
-
-const nothingCounted = (point: HistogramPoint, startUnixMs: number): HistogramPoint => ({
-  timestampUnixMs: startUnixMs,
-  count: 0,
-  sum: 0,
-  min: Number.NaN,
-  max: Number.NaN,
-  bounds: point.bounds,
-  counts: point.counts.map(() => 0),
-});
-
-/** What the columns do not take; anything else is a defect. */
-const refusalOf = (error: unknown): Refusal => {
-  if (!(error instanceof BatchError)) throw error;
-  return error.code === "too_long" ? "too_large" : "bad_value";
-};
-
-const expect = <T extends object>(ref: object, type: abstract new (...args: never[]) => T): T => {
-  if (ref instanceof type) return ref;
-  throw new TypeError(`want a reference that a gateway has made, as a ${type.name}`);
-};

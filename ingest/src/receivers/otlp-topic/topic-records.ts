@@ -1,6 +1,5 @@
-import { BatchError } from "@homeostat/schemas";
 import { type Fences, fencesAt } from "../../gateway/fences.ts";
-import { Identities, ResourceEntry, SeriesEntry } from "../../gateway/identities.ts";
+import { entryOf, Identities, ResourceEntry, SeriesEntry } from "../../gateway/identities.ts";
 import type {
   HistogramPoint,
   LogRecord,
@@ -11,15 +10,20 @@ import type {
   SeriesRef,
 } from "../../gateway/intake.ts";
 import { recordFits } from "../../gateway/record-size.ts";
+import {
+  histogramRow,
+  logRow,
+  nothingCounted,
+  pointRefusal,
+  refusalOfRow,
+  resourceRow,
+  sampleRow,
+  seriesRow,
+  timed,
+} from "../../gateway/telemetry-rows.ts";
 import type { LogSink, Registry } from "../otlp/append-logs.ts";
 import type { MetricSink } from "../otlp/append-metrics.ts";
 import type { MessageBatches } from "./message-batches.ts";
-
-/** Series and resources are told anew after this, as agents do. */
-const RETELL_MS = 600_000;
-/** A counter that is new here and began within this time counted from zero while we watched. */
-const BEGAN_LATELY_MS = 600_000;
-const NS_PER_MS = 1_000_000n;
 
 export interface TopicLimits {
   readonly late_max_ms: number;
@@ -75,66 +79,45 @@ export class TopicRecords implements Registry, LogSink, MetricSink {
   }
 
   log(ref: ResourceRef, record: LogRecord): Refusal | null {
-    const entry = expect(ref, ResourceEntry);
+    const entry = entryOf(ref, ResourceEntry);
     const message = this.#current();
-    const { takenAtUnixMs, fences } = message;
-    const observed = record.observedUnixNano === 0n ? BigInt(takenAtUnixMs) * NS_PER_MS : record.observedUnixNano;
-    const time = record.timeUnixNano === 0n ? observed : record.timeUnixNano;
-    const refusal = entry.refusal ?? fences.refusalOfNano(time) ?? (recordFits(record) ? null : "too_large");
+    const times = timed(record, message.takenAtUnixMs);
+    const early = entry.refusal ?? message.fences.refusalOfNano(times.time);
+    const refusal = early ?? (recordFits(record) ? null : "too_large");
     if (refusal !== null) return this.#refuse(refusal);
     return this.#append(() => {
       this.#tellResource(message, entry);
-      message.batches.append("data", entry.lane, "logs", {
-        timestamp: time,
-        severity_number: record.severityNumber,
-        service_name: entry.resource.service,
-        host_name: entry.resource.host,
-        trace_id: record.traceId,
-        span_id: record.spanId,
-        body: record.body,
-        attributes: record.attributes,
-        observed_timestamp: observed,
-        severity_text: record.severityText,
-        event_name: record.eventName,
-        scope_name: record.scopeName,
-        trace_flags: record.traceFlags,
-        resource_id: entry.resourceId,
-      });
+      message.batches.append("data", entry.lane, "logs", logRow(entry, times));
     });
   }
 
   sample(ref: SeriesRef, timestampUnixMs: number, value: number, startUnixMs = 0): Refusal | null {
-    const entry = expect(ref, SeriesEntry);
+    const entry = entryOf(ref, SeriesEntry);
     const message = this.#current();
-    const refusal = entry.refusal ?? message.fences.refusalOf(timestampUnixMs);
+    const { batches, fences } = message;
+    const refusal = entry.refusal ?? fences.refusalOf(timestampUnixMs);
     if (refusal !== null) return this.#refuse(refusal);
-    const { metricId: metric_id, fingerprint, lane } = entry;
     return this.#append(() => {
       this.#tellSeries(message, entry);
-      if (this.#beginsAt(entry, timestampUnixMs, startUnixMs)) {
-        const zero = { metric_id, fingerprint, timestamp: startUnixMs, value: 0 };
-        message.batches.append("telling", lane, "metric_samples", zero);
-      }
-      const sample = { metric_id, fingerprint, timestamp: timestampUnixMs, value };
-      message.batches.append("data", lane, "metric_samples", sample);
+      if (entry.beginsAt(startUnixMs, timestampUnixMs, fences))
+        batches.append("telling", entry.lane, "metric_samples", sampleRow(entry, startUnixMs, 0));
+      batches.append("data", entry.lane, "metric_samples", sampleRow(entry, timestampUnixMs, value));
     });
   }
 
   histogram(ref: SeriesRef, point: HistogramPoint, startUnixMs = 0): Refusal | null {
-    const entry = expect(ref, SeriesEntry);
+    const entry = entryOf(ref, SeriesEntry);
     const message = this.#current();
-    const refusal = entry.refusal ?? message.fences.refusalOf(point.timestampUnixMs);
+    const { batches, fences } = message;
+    const refusal = entry.refusal ?? fences.refusalOf(point.timestampUnixMs) ?? pointRefusal(point);
     if (refusal !== null) return this.#refuse(refusal);
-    const { metricId: metric_id, fingerprint, lane } = entry;
-    const { timestampUnixMs: timestamp, ...distribution } = point;
     return this.#append(() => {
       this.#tellSeries(message, entry);
-      if (this.#beginsAt(entry, timestamp, startUnixMs)) {
-        const nothing = { count: 0, sum: 0, min: Number.NaN, max: Number.NaN, counts: point.counts.map(() => 0) };
-        const zero = { metric_id, fingerprint, timestamp: startUnixMs, bounds: point.bounds, ...nothing };
-        message.batches.append("telling", lane, "metric_histograms", zero);
+      if (entry.beginsAt(startUnixMs, point.timestampUnixMs, fences)) {
+        const zero = histogramRow(entry, nothingCounted(point, startUnixMs));
+        batches.append("telling", entry.lane, "metric_histograms", zero);
       }
-      message.batches.append("data", lane, "metric_histograms", { metric_id, fingerprint, timestamp, ...distribution });
+      batches.append("data", entry.lane, "metric_histograms", histogramRow(entry, point));
     });
   }
 
@@ -151,8 +134,7 @@ export class TopicRecords implements Registry, LogSink, MetricSink {
     try {
       append();
     } catch (error) {
-      if (!(error instanceof BatchError)) throw error;
-      return this.#refuse(error.code === "too_long" ? "too_large" : "bad_value");
+      return this.#refuse(refusalOfRow(error));
     }
     this.accepted++;
     return null;
@@ -163,47 +145,17 @@ export class TopicRecords implements Registry, LogSink, MetricSink {
     return refusal;
   }
 
-  /** Once in a while, and once in each epoch. A clock that went back tells anew as well. */
-  #mustTell(entry: ResourceEntry | SeriesEntry, nowUnixMs: number): boolean {
-    const age = nowUnixMs - entry.toldAtUnixMs;
-    if (entry.toldInEpoch === this.#epoch && age < RETELL_MS && age >= 0) return false;
-    entry.toldInEpoch = this.#epoch;
-    entry.toldAtUnixMs = nowUnixMs;
-    return true;
-  }
-
   #tellResource({ batches }: Message, entry: ResourceEntry): void {
-    const seen_at = this.#now();
-    if (!this.#mustTell(entry, seen_at)) return;
-    const { host: host_name, service: service_name, attributes } = entry.resource;
-    const { resourceId: resource_id } = entry;
-    const row = { resource_id, seen_at, host_name, service_name, attributes };
-    batches.append("telling", entry.lane, "log_resources", row);
+    const seenAt = this.#now();
+    if (!entry.isUntold(this.#epoch, seenAt)) return;
+    batches.append("telling", entry.lane, "log_resources", resourceRow(entry, seenAt));
+    entry.markTold(this.#epoch, seenAt);
   }
 
   #tellSeries({ batches }: Message, entry: SeriesEntry): void {
-    const seen_at = this.#now();
-    if (!this.#mustTell(entry, seen_at)) return;
-    const { name: metric_name, kind, unit, host: host_name, service: service_name, attributes } = entry.identity;
-    const { metricId: metric_id, fingerprint } = entry;
-    const row = { metric_id, fingerprint, seen_at, metric_name, kind, unit, host_name, service_name, attributes };
-    batches.append("telling", entry.lane, "metric_series", row);
-  }
-
-  /** Whether a cumulative series began to count anew at its start time, so that it was zero then. Remembers the start. */
-  #beginsAt(entry: SeriesEntry, timestampUnixMs: number, startUnixMs: number): boolean {
-    const { kind } = entry.identity;
-    if (kind !== "counter" && kind !== "histogram") return false;
-    const before = entry.startUnixMs;
-    if (before === null || startUnixMs > before) entry.startUnixMs = startUnixMs;
-    if (startUnixMs <= 0 || startUnixMs >= timestampUnixMs) return false;
-    if (this.#current().fences.refusalOf(startUnixMs) !== null) return false;
-    if (before === null) return timestampUnixMs - startUnixMs <= BEGAN_LATELY_MS;
-    return before > 0 && startUnixMs > before;
+    const seenAt = this.#now();
+    if (!entry.isUntold(this.#epoch, seenAt)) return;
+    batches.append("telling", entry.lane, "metric_series", seriesRow(entry, seenAt));
+    entry.markTold(this.#epoch, seenAt);
   }
 }
-
-const expect = <T extends object>(ref: object, type: abstract new (...args: never[]) => T): T => {
-  if (ref instanceof type) return ref;
-  throw new TypeError(`want a reference that this reader has made, as a ${type.name}`);
-};
