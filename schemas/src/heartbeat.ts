@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { PluginStatus } from "./plugin.ts";
 import { UnixMs } from "./unix-ms.ts";
 
 export const AgentState = z.enum(["registering", "online", "degraded", "offline", "retired", "quarantined"]);
@@ -49,5 +50,11 @@ export const Heartbeat = z.strictObject({
   topics: TopicLedgers.default({}),
   checkpoints: Checkpoints,
   spool_bytes: z.int().min(0),
+  /** Empty from agents that speak to the bus themselves and have no identity. */
+  site: z.string().max(64).default(""),
+  labels: z.record(z.string().max(63), z.string().max(253)).default({}),
+  plugins: z.array(PluginStatus).max(128).default([]),
+  /** This host's clock less the control plane's, half the round trip taken off; null until it has been measured. */
+  clock_skew_ms: z.number().nullable().default(null),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;

@@ -1,3 +1,5 @@
+export { AgentIdentity } from "./agent-identity.ts";
+export { AuditRecord } from "./audit-record.ts";
 export { type Batch, type BatchOf, decodeBatch } from "./batch/batch.ts";
 export { BatchBuilder } from "./batch/batch-builder.ts";
 export { BATCH_ERROR_CODES, BatchError, type BatchErrorCode } from "./batch/batch-error.ts";
@@ -28,15 +30,44 @@ export {
   PUBLISH_BYTES_MAX,
 } from "./bus.ts";
 export { canonicalJson } from "./canonical-json.ts";
-export { Command, CommandResult, InvocationState, SignedCommand } from "./command.ts";
-export { keyId, signCommand, verifyCommand } from "./command-signature.ts";
+export {
+  AgentOrder,
+  Approval,
+  Cancel,
+  Command,
+  CommandArgs,
+  CommandResult,
+  DISPATCH_HOSTS_MAX,
+  Dispatch,
+  Grant,
+  HostName,
+  hasEnded,
+  InvocationState,
+  Progress,
+  ResourceLimits,
+  SignedCancel,
+  SignedGrant,
+} from "./command.ts";
 export { DeadLetterHeaders } from "./dead-letter.ts";
 export { Entity, entityKey } from "./entity.ts";
 export { Evidence } from "./evidence.ts";
 export { Finding, Severity } from "./finding.ts";
 export { metricId, resourceId, seriesFingerprint } from "./fingerprint.ts";
 export { GatewayReport } from "./gateway-report.ts";
+export {
+  argsSha256,
+  commandsOf,
+  dispatchOf,
+  type GrantTerms,
+  keyId,
+  signCancel,
+  signGrant,
+  type VerifiedCommand,
+  verifyCancel,
+  verifyCommand,
+} from "./grant-signature.ts";
 export { AgentState, Checkpoint, Heartbeat, Ledger, TopicLedgers } from "./heartbeat.ts";
+export { type HostProof, HostTree, isAmong } from "./host-tree.ts";
 export {
   INCIDENT_FINDINGS_MAX,
   INCIDENT_RUNS_MAX,
@@ -47,8 +78,18 @@ export {
   TimelineEntry,
 } from "./incident.ts";
 export { InsertError } from "./insert-error.ts";
+export { BatchPolicy, InvocationCounts, Job, JobRequest, JobState, TargetSelector } from "./job.ts";
 export type { Log } from "./log.ts";
 export { Notification } from "./notification.ts";
+export {
+  DesiredPlugin,
+  DesiredPlugins,
+  PluginExecutor,
+  PluginManifest,
+  PluginRelease,
+  PluginStatus,
+  PluginWish,
+} from "./plugin.ts";
 export { releaseBytes } from "./release-bytes.ts";
 export {
   Autonomy,

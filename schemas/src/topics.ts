@@ -19,6 +19,7 @@ const DAY_MS = 24 * HOUR_MS;
 
 const telemetry: Retention = { kind: "delete", ms: 2 * DAY_MS, bytesPerPartition: 512 * MIB };
 const events: Retention = { kind: "delete", ms: 7 * DAY_MS, bytesPerPartition: 64 * MIB };
+const passing: Retention = { kind: "delete", ms: HOUR_MS, bytesPerPartition: 64 * MIB };
 const compacted: Retention = { kind: "compact" };
 
 export const TOPICS = {
@@ -32,11 +33,16 @@ export const TOPICS = {
   "detect.findings": { key: "host", partitions: 1, retention: events, value: "Finding" },
   "incidents.journal": { key: "incident_id", partitions: 1, retention: compacted, value: "IncidentRecord" },
   "remediation.journal": { key: "run_id", partitions: 1, retention: compacted, value: "RemediationRecord" },
-  "agent.commands": { key: "host", partitions: 1, retention: events, value: "SignedCommand" },
+  "agent.jobs": { key: "job_id", partitions: 1, retention: compacted, value: "Job" },
+  "agent.commands": { key: "command_id", partitions: 1, retention: events, value: "Dispatch or SignedCancel" },
+  "agent.progress": { key: "host", partitions: 1, retention: passing, value: "Progress" },
   "agent.results": { key: "host", partitions: 1, retention: events, value: "CommandResult" },
+  "agent.identities": { key: "host", partitions: 1, retention: compacted, value: "AgentIdentity" },
+  "agent.plugins": { key: "plugin", partitions: 1, retention: compacted, value: "PluginWish" },
   "agent.heartbeats": { key: "host", partitions: 1, retention: compacted, value: "Heartbeat" },
   "ingest.gateways": { key: "gateway", partitions: 1, retention: events, value: "GatewayReport" },
   "notify.outbox": { key: "delivery_id", partitions: 1, retention: compacted, value: "Notification" },
+  audit: { key: "sequence", partitions: 1, retention: compacted, value: "AuditRecord" },
   "telemetry.logs.dlq": { key: "host", partitions: 1, retention: events, value: "the refused value" },
   "telemetry.metrics.dlq": { key: "host", partitions: 1, retention: events, value: "the refused value" },
 } as const satisfies Record<string, Omit<Topic, "name">>;

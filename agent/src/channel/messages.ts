@@ -1,0 +1,38 @@
+import { Command, CommandResult, DesiredPlugins, Heartbeat, Progress, SignedCancel } from "@homeostat/schemas";
+import { z } from "zod";
+
+/**
+ * What control plane and agent say to each other: JSON, sealed from end to end (sealed.ts). A site server carries it and can neither
+ * read nor change it.
+ */
+export const ToAgent = z.discriminatedUnion("type", [
+  /** At least once; the agent's journal makes it at most one run. */
+  z.strictObject({ type: z.literal("command"), command: Command }),
+  z.strictObject({ type: z.literal("cancel"), cancel: SignedCancel }),
+  /** These results are on the bus: the agent need not tell them again. */
+  z.strictObject({ type: z.literal("ack"), command_ids: z.array(z.string().max(128)).max(1_000) }),
+  /** Keys that were typed into a shell session; the command_id is that of the `shell.open` command. */
+  z.strictObject({ type: z.literal("input"), command_id: z.string().max(128), data: z.base64().max(65_536) }),
+  z.strictObject({
+    type: z.literal("resize"),
+    command_id: z.string().max(128),
+    columns: z.int().min(1).max(1_000),
+    rows: z.int().min(1).max(1_000),
+  }),
+  z.strictObject({ type: z.literal("desired"), desired: DesiredPlugins }),
+  /** A renewed certificate, PEM, with the authority's behind it. */
+  z.strictObject({ type: z.literal("certificate"), pem: z.string().max(32_768) }),
+  z.strictObject({ type: z.literal("clock"), asked_at_unix_ms: z.number(), control_unix_ms: z.number() }),
+]);
+export type ToAgent = z.infer<typeof ToAgent>;
+
+export const FromAgent = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("progress"), progress: Progress }),
+  /** Again and again until it is acknowledged. */
+  z.strictObject({ type: z.literal("result"), result: CommandResult }),
+  z.strictObject({ type: z.literal("heartbeat"), heartbeat: Heartbeat }),
+  /** Asks for a certificate for this public key (SPKI, PEM); signed with its private half over `homeostat renew\n<host>\n<spki>`. */
+  z.strictObject({ type: z.literal("renew"), spki: z.string().max(4_096), signature: z.base64().max(1_024) }),
+  z.strictObject({ type: z.literal("clock"), asked_at_unix_ms: z.number() }),
+]);
+export type FromAgent = z.infer<typeof FromAgent>;

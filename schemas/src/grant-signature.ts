@@ -1,0 +1,102 @@
+import { createHash, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
+import { canonicalJson } from "./canonical-json.ts";
+import {
+  type Cancel,
+  Command,
+  type CommandArgs,
+  type Dispatch,
+  type Grant,
+  SignedCancel,
+  type SignedGrant,
+} from "./command.ts";
+import { HostTree, isAmong } from "./host-tree.ts";
+
+/** Names a key: the first 16 hex digits of SHA-256 over its SPKI form. */
+export const keyId = (key: KeyObject): string => {
+  const spki = (key.type === "private" ? createPublicKey(key) : key).export({ type: "spki", format: "der" });
+  return createHash("sha256").update(spki).digest("hex").slice(0, 16);
+};
+
+export const argsSha256 = (args: CommandArgs): string => createHash("sha256").update(canonicalJson(args)).digest("hex");
+
+export const signGrant = (grant: Grant, privateKey: KeyObject): SignedGrant => ({
+  grant,
+  key_id: keyId(privateKey),
+  signature: sign(null, Buffer.from(canonicalJson(grant)), privateKey).toString("base64"),
+});
+
+/** A grant without what follows from the arguments and the hosts. */
+export type GrantTerms = Omit<Grant, "args_sha256" | "targets"> & {
+  readonly targets: Pick<Grant["targets"], "sites">;
+};
+
+/** Deterministic: the same terms give the same bytes (RFC 8032). */
+export const dispatchOf = (
+  terms: GrantTerms,
+  { args, hosts, privateKey }: { args: CommandArgs; hosts: readonly string[]; privateKey: KeyObject },
+): Dispatch => {
+  const targets = { root: new HostTree(hosts).root, count: hosts.length, sites: terms.targets.sites };
+  const grant: Grant = { ...terms, args_sha256: argsSha256(args), targets };
+  return { signed: signGrant(grant, privateKey), args, hosts: [...hosts] };
+};
+
+/** What each host of a dispatch is sent. The tree is made once. */
+export const commandsOf = (dispatch: Dispatch): ((index: number) => Command) => {
+  const tree = new HostTree(dispatch.hosts);
+  return (index) => {
+    const host = dispatch.hosts[index];
+    if (host === undefined) throw new RangeError(`a dispatch to ${dispatch.hosts.length} hosts has no host ${index}`);
+    const { path } = tree.proof(index);
+    return { signed: dispatch.signed, args: dispatch.args, host, proof: { index, path: [...path] } };
+  };
+};
+
+export interface VerifiedCommand {
+  readonly grant: Grant;
+  readonly args: CommandArgs;
+}
+
+/**
+ * The grant, when one of the trusted keys signed exactly it, for exactly these arguments, and for this host among others; or the reason
+ * for refusing it. Fails closed. Expiry, policy and repetition are the caller's to check.
+ */
+export const verifyCommand = (
+  value: unknown,
+  { host, trustedKeys }: { host: string; trustedKeys: readonly KeyObject[] },
+): VerifiedCommand | { readonly refused: string } => {
+  const parsed = Command.safeParse(value);
+  if (!parsed.success) return { refused: "malformed command" };
+  const { signed, args, proof } = parsed.data;
+  const { grant, key_id, signature } = signed;
+  const key = trustedKeys.find((trusted) => keyId(trusted) === key_id);
+  if (key === undefined) return { refused: `signed by an unknown key ${key_id}` };
+  if (!verify(null, Buffer.from(canonicalJson(grant)), key, Buffer.from(signature, "base64")))
+    return { refused: "the signature does not match the grant" };
+  if (argsSha256(args) !== grant.args_sha256) return { refused: "the arguments are not those that were granted" };
+  if (parsed.data.host !== host || !isAmong(host, proof, grant.targets))
+    return { refused: `the grant is not for ${host}` };
+  return { grant, args };
+};
+
+export const signCancel = (cancel: Cancel, privateKey: KeyObject): SignedCancel => ({
+  cancel,
+  key_id: keyId(privateKey),
+  signature: sign(null, Buffer.from(canonicalJson(cancel)), privateKey).toString("base64"),
+});
+
+/** As `verifyCommand`. */
+export const verifyCancel = (
+  value: unknown,
+  { host, trustedKeys }: { host: string; trustedKeys: readonly KeyObject[] },
+): { readonly cancel: Cancel } | { readonly refused: string } => {
+  const parsed = SignedCancel.safeParse(value);
+  if (!parsed.success) return { refused: "malformed cancellation" };
+  const { cancel, key_id, signature } = parsed.data;
+  const key = trustedKeys.find((trusted) => keyId(trusted) === key_id);
+  if (key === undefined) return { refused: `signed by an unknown key ${key_id}` };
+  if (!verify(null, Buffer.from(canonicalJson(cancel)), key, Buffer.from(signature, "base64")))
+    return { refused: "the signature does not match the cancellation" };
+  if (cancel.hosts.length > 0 && !cancel.hosts.includes(host))
+    return { refused: `the cancellation is not for ${host}` };
+  return { cancel };
+};
