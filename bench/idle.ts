@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { median } from "./numbers.ts";
 
 /*
  * What the embedded platform costs while nothing happens: started as a user starts it, once to warm the compile cache and then
@@ -75,9 +76,6 @@ const measure = async (pids: Readonly<Record<string, number>>) => {
 
 const total = (parts: Readonly<Record<string, Readonly<Record<string, number>>>>, figure: string): number =>
   round(Object.values(parts).reduce((sum, part) => sum + (part[figure] ?? 0), 0));
-
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 
 export const run = async (): Promise<void> => {
   const dir = mkdtempSync(join(tmpdir(), "homeostat-idle-"));

@@ -1,10 +1,10 @@
 import { type BenchEngine, startBenchEngine } from "./ingest/engine.ts";
 import { type Measured, measureEngine } from "./ingest/engine-limit.ts";
-import { median, rounded, thousands } from "./ingest/numbers.ts";
 import { measurePeers } from "./ingest/peers.ts";
 import { measureDrain, measurePipeline, type Piped } from "./ingest/pipeline.ts";
 import { encodeLoad, type Signal } from "./ingest/workload.ts";
 import { type BusKind, startWorld, type World } from "./ingest/world.ts";
+import { median, rounded, thousands } from "./numbers.ts";
 
 /*
  * Each run inserts the same batches once straight into a table of the same definition ("engine"), and once through each bus and ingest.

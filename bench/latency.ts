@@ -2,10 +2,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { InsertPort } from "@homeostat/ingest";
 import { type BatchHeader, decodeHeader, type OutgoingMessage } from "@homeostat/schemas";
 import { type BenchEngine, startBenchEngine } from "./ingest/engine.ts";
-import { median, quantile, rounded, thousands } from "./ingest/numbers.ts";
 import { measurePipeline } from "./ingest/pipeline.ts";
 import { encodeLoad, type Load, messagesOf, PARTITIONS, type Signal } from "./ingest/workload.ts";
 import { type BusKind, startWorld, type World } from "./ingest/world.ts";
+import { median, quantile, rounded, thousands } from "./numbers.ts";
 
 /*
  * Batches are encoded beforehand and published one by one at a fixed rate. A row counts as produced when its batch is handed to the bus (what

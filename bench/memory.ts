@@ -9,8 +9,8 @@ import { TELEMETRY_GROUP } from "@homeostat/ingest";
 import { type Bus, topics } from "@homeostat/schemas";
 import { Broker } from "../test/kafka/broker.ts";
 import { type BenchEngine, benchLog, startBenchEngine } from "./ingest/engine.ts";
-import { rounded } from "./ingest/numbers.ts";
 import { encodeLoad, messagesOf, PARTITIONS, type Signal, TOPIC_OF_SIGNAL } from "./ingest/workload.ts";
+import { rounded } from "./numbers.ts";
 
 /*
  * The ingest process alone, started as a user starts it (`parts: [ingest]`), while it drains a backlog that waits at Kafka; its store is

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { median, rounded, thousands } from "./ingest/numbers.ts";
+import { median, rounded, thousands } from "./numbers.ts";
 import { cpuSeconds, type Peer } from "./peers/peer-process.ts";
 import { startPrometheus } from "./peers/prometheus.ts";
 import { startVictoriaMetrics } from "./peers/victoria-metrics.ts";

@@ -3,7 +3,7 @@ import { createRollupJob } from "@homeostat/app";
 import { BatchBuilder, metricId, seriesFingerprint } from "@homeostat/schemas";
 import { measureCpu } from "./ingest/cpu.ts";
 import { type BenchEngine, benchLog, startBenchEngine } from "./ingest/engine.ts";
-import { median, rounded } from "./ingest/numbers.ts";
+import { median, rounded } from "./numbers.ts";
 
 /*
  * What it costs to keep series by the minute and hour: the same samples (an insert for every ten seconds of all series) go into the table of samples

@@ -1,16 +1,9 @@
 import { gzipSync } from "node:zlib";
 import { nativeInsert } from "@homeostat/analytics";
 import { BatchBuilder, metricId, seriesFingerprint, type TelemetrySchema } from "@homeostat/schemas";
+import { median } from "./numbers.ts";
 import { type DataSet, dataSet } from "./storage/data-set.ts";
-import {
-  type BenchEngine,
-  bodiesOf,
-  insertAll,
-  median,
-  type Sized,
-  sizeOf,
-  startBenchEngine,
-} from "./storage/engine.ts";
+import { type BenchEngine, bodiesOf, insertAll, type Sized, sizeOf, startBenchEngine } from "./storage/engine.ts";
 import { logLines } from "./storage/log-lines.ts";
 import { type PeerSize, prometheusSize, victoriaMetricsSize } from "./storage/peers.ts";
 

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { TemplateMiner } from "@homeostat/detectors";
+import { median } from "../numbers.ts";
 import { drain3LinesPerCpuSecond } from "./drain3-speed.ts";
 import { linesOf, linesOfChunk } from "./log-stream.ts";
 
@@ -31,8 +32,6 @@ const report = (miner: TemplateMiner, lines: number): void => {
     `${lines} lines: ${miner.size} templates, heap ${megabytes(heapUsed)}, resident ${megabytes(rss)}\n`,
   );
 };
-
-const median = (rates: readonly number[]): number => [...rates].sort((a, b) => a - b)[rates.length >> 1] ?? 0;
 
 /** One miner over a stream whose templates come and go, chunk by chunk. */
 const mineStream = (lines: number): readonly number[] => {

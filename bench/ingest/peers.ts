@@ -2,10 +2,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Broker } from "../../test/kafka/broker.ts";
+import { median } from "../numbers.ts";
 import type { Peer } from "../peers/peer-process.ts";
 import { startPrometheus } from "../peers/prometheus.ts";
 import { startVictoriaMetrics } from "../peers/victoria-metrics.ts";
-import { median } from "./numbers.ts";
 import { remoteWriteRate } from "./remote-write.ts";
 import { rsyslogRate } from "./rsyslog.ts";
 

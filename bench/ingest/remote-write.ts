@@ -2,8 +2,8 @@ import { Agent, request } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { compressSync } from "snappy";
 import { cpuSeconds, type Peer } from "../peers/peer-process.ts";
+import { random } from "../random.ts";
 import { encodeWriteV1 } from "../receivers/definitions.ts";
-import { random } from "./random.ts";
 
 /** As Prometheus's own sender has it: 2,000 samples a request (its default max_samples_per_send). */
 const SERIES = 2000;

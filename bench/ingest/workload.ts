@@ -1,5 +1,5 @@
 import { BATCH_ROWS_MAX, BatchBuilder, metricId, type OutgoingMessage, seriesFingerprint } from "@homeostat/schemas";
-import { random } from "./random.ts";
+import { random } from "../random.ts";
 
 export type Signal = "logs" | "metrics";
 export type TelemetryTable = "logs" | "metric_samples";

@@ -1,4 +1,4 @@
-import { normal, random } from "./random.ts";
+import { normal, random } from "../random.ts";
 
 /*
  * The samples that every store gets: what an exporter of a host and of a service beside it tell, scraped every 15 s with a few

@@ -1,5 +1,5 @@
 import type { TelemetryRow } from "@homeostat/schemas";
-import { random } from "./random.ts";
+import { random } from "../random.ts";
 
 /*
  * Log records as a shop's services tell them: access lines, workers' lines, a database's, now and then an error with a stack. Times rise
