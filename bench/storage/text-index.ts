@@ -1,7 +1,8 @@
 import { writeFile } from "node:fs/promises";
 import { nativeInsert } from "@homeostat/analytics";
 import { BatchBuilder } from "@homeostat/schemas";
-import { type BenchEngine, bodiesOf, insertAll, median, sizeOf, startBenchEngine } from "./engine.ts";
+import { median } from "../numbers.ts";
+import { type BenchEngine, bodiesOf, insertAll, sizeOf, startBenchEngine } from "./engine.ts";
 import { logLines } from "./log-lines.ts";
 
 /*
