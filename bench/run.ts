@@ -3,6 +3,8 @@ import { parseArgs } from "node:util";
 interface Benchmark {
   readonly summary: string;
   readonly options: readonly string[];
+  /** Options without a value. */
+  readonly flags?: readonly string[];
   readonly load: () => Promise<{ run(options: Readonly<Record<string, string>>): Promise<void> }>;
 }
 
@@ -54,6 +56,23 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     options: ["from", "out"],
     load: () => import("./scaling.ts"),
   },
+  agent: {
+    summary: "what the agent takes of a host, beside netdata, collectd and node exporter, and how fast it reads logs",
+    options: ["runs", "seconds", "lines"],
+    load: () => import("./agent.ts"),
+  },
+  channel: {
+    summary:
+      "commands through three tiers beside nats-server: rates, CPU, latency, memory; --decide: frames beside WebSocket",
+    options: ["agents", "seconds", "runs", "part"],
+    flags: ["decide"],
+    load: () => import("./channel.ts"),
+  },
+  "channel-kill": {
+    summary: "commands while control, site servers and agents are killed at random: lost and run twice, counted",
+    options: ["commands", "agents"],
+    load: () => import("./channel-kill.ts"),
+  },
   idle: {
     summary: "how soon the embedded platform is ready, and what it costs while nothing happens",
     options: [],
@@ -76,9 +95,13 @@ const help = (): string => {
 
 const main = async (): Promise<void> => {
   const names = new Set(Object.values(BENCHMARKS).flatMap(({ options }) => options));
+  const flags = new Set(Object.values(BENCHMARKS).flatMap(({ flags = [] }) => flags));
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: Object.fromEntries([...names].map((name) => [name, { type: "string" as const }])),
+    options: {
+      ...Object.fromEntries([...names].map((name) => [name, { type: "string" as const }])),
+      ...Object.fromEntries([...flags].map((name) => [name, { type: "boolean" as const }])),
+    },
   });
   const [name] = positionals;
   const benchmark = name === undefined ? undefined : BENCHMARKS[name];
@@ -88,7 +111,7 @@ const main = async (): Promise<void> => {
     return;
   }
   const options: Record<string, string> = {};
-  for (const [key, value] of Object.entries(values)) if (typeof value === "string") options[key] = value;
+  for (const [key, value] of Object.entries(values)) options[key] = String(value);
   await (await benchmark.load()).run(options);
 };
 

@@ -2,5 +2,4 @@ export { type Agent, type AgentOptions, createAgent } from "./host/agent.ts";
 export { createBusLink } from "./host/bus-link.ts";
 export { AgentConfig, agentHost, COLLECTOR_NAMES, EXECUTOR_NAMES } from "./host/config.ts";
 export { type CommandSubscription, type Link, LinkError, type OutgoingBatch } from "./host/link.ts";
-export { createRelayLink } from "./host/relay-link.ts";
-export { type RelayOptions, relayRoutes } from "./site/relay.ts";
+export { type PluginPartOptions, pluginPart } from "./host/plugins/plugin-part.ts";

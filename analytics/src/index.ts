@@ -10,7 +10,25 @@ export {
 } from "./api/api-ports.ts";
 export { type ApiOptions, createApi } from "./api/create-api.ts";
 export type { DeadLetterPort } from "./api/dlq-routes.ts";
+export {
+  type AgentPlatform,
+  AgentRow,
+  type AuditPort,
+  AuditVerdict,
+  type EnrolmentPort,
+  type FleetPort,
+  type InputTaken,
+  InvocationRow,
+  type JobHappening,
+  JobLine,
+  JobPreview,
+  type PluginPort,
+  type ShellPort,
+  ShellRequest,
+  TranscriptRow,
+} from "./api/fleet-ports.ts";
 export { readBalances, type WaitingPort } from "./api/ledger-routes.ts";
+export { type ApiUser, LOCAL_ADMIN, type Principal, Role } from "./api/principal.ts";
 export { nativeInsert } from "./migrations/native-insert.ts";
 export { renderedMigrations } from "./migrations/rendered-migrations.ts";
 export { QUERIES } from "./queries/catalog.ts";

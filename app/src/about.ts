@@ -25,12 +25,10 @@ const healed = ({ agent, remediation, parts }: Options): string => {
   return `${count(remediation.runbooks.length, "runbook")}, ${auto} of them on ${auto === 1 ? "its" : "their"} own${may}`;
 };
 
-const busOf = ({ bus, agent_link, data_dir }: Options): string => {
-  if (agent_link.kind === "relay") return `through the relay at ${agent_link.url}`;
-  return bus.kind === "embedded"
+const busOf = ({ bus, data_dir }: Options): string =>
+  bus.kind === "embedded"
     ? `embedded log on SQLite, ${resolve(data_dir, "bus")}`
     : `Apache Kafka at ${bus.brokers.join(", ")}`;
-};
 
 /** What a start tells a person: who is watched, what may be done, and where things are. */
 export const aboutPlatform = (

@@ -8,6 +8,10 @@ export interface DataDir {
   readonly bus: string;
   readonly store: string;
   readonly agent: string;
+  /** The authority's key and certificate, artefacts, the anchor of the audit log. */
+  readonly control: string;
+  /** Recorded shell sessions. */
+  readonly transcripts: string;
   readonly log: string;
   /** Where this process tells others of its address: `{ pid, url, started_at_unix_ms }`. */
   readonly runFile: string;
@@ -52,6 +56,8 @@ export const openDataDir = (path: string): DataDir => {
     bus: folder("bus"),
     store: folder("store"),
     agent: folder("agent"),
+    control: folder("control"),
+    transcripts: folder("transcripts"),
     log: join(folder("log"), "homeostat.log"),
     runFile: join(root, "platform.json"),
     storeFile: join(secrets, "store.json"),

@@ -1,4 +1,6 @@
 import type { Agent } from "@homeostat/agent";
+import type { Control } from "@homeostat/agent/control";
+import type { SiteServer } from "@homeostat/agent/site";
 import type { Runner } from "@homeostat/detectors";
 import { DEAD_LETTER_TOPICS, type Ingest, TELEMETRY_GROUP } from "@homeostat/ingest";
 import type { Engine } from "@homeostat/remediation";
@@ -21,6 +23,8 @@ export interface Parts {
   readonly store: LiveStore | null;
   readonly agent: Agent | null;
   readonly receivers: Receivers | null;
+  readonly control: Control | null;
+  readonly siteServer: SiteServer | null;
   readonly ingest: Ingest | null;
   readonly runner: Runner | null;
   readonly engine: Engine | null;
@@ -138,12 +142,49 @@ const remediationHealth = (engine: Engine): Component => {
   };
 };
 
+const controlHealth = (control: Control): Component => {
+  const { role, agents, sessions, servers, jobs_open, invocations_open, held, audit_is_whole, last_error } =
+    control.health();
+  const known = sum(Object.values(agents));
+  const trouble = audit_is_whole
+    ? last_error
+    : "the audit log does not hold what this platform wrote: homeostat audit verify";
+  return {
+    name: "control",
+    state: !audit_is_whole ? "failing" : role === "stopped" || last_error !== null ? "degraded" : "ok",
+    detail: trouble ?? `${role}; ${known} agents, ${sessions} of them by channel; ${jobs_open} jobs open`,
+    figures: {
+      agents: known,
+      sessions,
+      servers,
+      jobs_open,
+      invocations_open,
+      held,
+      is_leader: role === "leader" ? 1 : 0,
+    },
+  };
+};
+
+const siteHealth = (server: SiteServer): Component => {
+  const { agents, control, pending, refused, frames } = server.stats();
+  return {
+    name: "site server",
+    state: control ? "ok" : "degraded",
+    detail: control
+      ? `${agents} agents at ${server.address}`
+      : `control is out of reach; ${agents} agents stay connected`,
+    figures: { agents, pending, refused: sum(Object.values(refused)), frames_dropped: frames.dropped },
+  };
+};
+
 /** Asks every part now; a part that cannot be asked is failing, and says why. */
 export const readHealth = async ({
   bus,
   store,
   agent,
   receivers,
+  control,
+  siteServer,
   ingest,
   runner,
   engine,
@@ -153,6 +194,8 @@ export const readHealth = async ({
     store && ["store", () => storeHealth(store)],
     agent && ["agent", () => agentHealth(agent)],
     receivers && ["receivers", () => receiversHealth(receivers)],
+    control && ["control", () => controlHealth(control)],
+    siteServer && ["site server", () => siteHealth(siteServer)],
     ingest && bus && ["ingest", () => ingestHealth(ingest, bus)],
     runner && ["detectors", () => detectorsHealth(runner, reload)],
     engine && ["remediation", () => remediationHealth(engine)],

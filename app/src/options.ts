@@ -1,10 +1,14 @@
 import { AgentConfig } from "@homeostat/agent";
+import { ControlConfig } from "@homeostat/agent/control";
 import { StoreConfig } from "@homeostat/analytics";
 import { DetectorsConfig } from "@homeostat/detectors";
 import { IngestConfig, OtlpTopics, ReceiversConfig, SyslogConfig } from "@homeostat/ingest";
 import { RemediationConfig, WebhookConfig } from "@homeostat/remediation";
+import { IdentityName, SiteName } from "@homeostat/schemas";
 import { z } from "zod";
 import { Secret } from "./secret.ts";
+import { TranscriptsConfig } from "./transcripts.ts";
+import { Users } from "./users.ts";
 import { describeIssue, readYaml } from "./yaml-file.ts";
 
 const MIB = 1_048_576;
@@ -59,14 +63,6 @@ const Http = z.strictObject({
   port: z.int().min(0).max(65_535).default(7070),
 });
 
-const Relay = z.strictObject({
-  /** Agents that hold no Kafka credentials speak to this API with a token that stands for one host. */
-  agents: z
-    .array(z.strictObject({ host: z.string().min(1).max(255), token: Secret }))
-    .max(10_000)
-    .default([]),
-});
-
 /** What telemetry of other makes comes through; a sender's token comes from a file or the environment, like every secret. */
 const Telemetry = ReceiversConfig.extend({
   senders: z
@@ -112,24 +108,42 @@ const Receivers = z
   })
   .default([]);
 
-/** How an agent on a machine of its own reaches the platform. */
-const AgentLink = z.discriminatedUnion("kind", [
-  /** It speaks to the bus itself. */
-  z.strictObject({ kind: z.literal("bus") }),
-  /** It holds no credentials for the bus: everything goes through a platform's API. */
-  z.strictObject({ kind: z.literal("relay"), url: z.url({ protocol: /^https?$/ }), token: Secret }),
-]);
+const Address = z.string().regex(/^[^\s:]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$/, "want host:port");
+
+/** A site server: agents of one site connect to it. Without this nobody can. */
+const SiteServer = z.strictObject({
+  /** The site whose agents it serves. */
+  name: SiteName,
+  /** Unique within the site. */
+  server: IdentityName.default("site-1"),
+  listen: z
+    .strictObject({
+      host: z.string().min(1).max(255).default("0.0.0.0"),
+      port: z.int().min(0).max(65_535).default(9444),
+    })
+    .prefault({}),
+  /** Where agents reach the servers of this site, this one included; they are told. By default this host's name and port. */
+  advertise: z.array(Address).max(32).default([]),
+  /** Control planes in other processes, tried in turn; empty: the one in this process. */
+  control: z.array(Address).max(8).default([]),
+  /** For the first start of a server in a process of its own: `homeostat enroll token --for site`. */
+  token: Secret.optional(),
+  /** One secret for all servers of a site: agents that change servers resume their TLS sessions, which costs a fraction of a handshake. */
+  ticket_key: Secret.optional(),
+});
 
 const Trust = z.strictObject({
   /** PEM files of the public keys whose commands this agent obeys, beside the key of the platform in its own process. */
   command_keys: z.array(z.string().min(1).max(4096)).max(16).default([]),
+  /** PEM files of the public keys of whoever publishes plugins, beside the platform's own. */
+  plugin_keys: z.array(z.string().min(1).max(4096)).max(16).default([]),
 });
 
 /** Which parts run in this process. One machine runs all of them; a fleet spreads them. */
-export const PARTS = ["agent", "receivers", "ingest", "detectors", "remediation", "api"] as const;
+export const PARTS = ["agent", "receivers", "ingest", "detectors", "remediation", "control", "site", "api"] as const;
 
 /** Parts that the embedded bus does without. */
-const MAY_BE_ELSEWHERE: ReadonlySet<string> = new Set(["agent", "receivers"]);
+const MAY_BE_ELSEWHERE: ReadonlySet<string> = new Set(["agent", "receivers", "site"]);
 
 export const Options = z
   .strictObject({
@@ -142,14 +156,17 @@ export const Options = z
     log_level: z.enum(["debug", "info", "warn", "error"]).default("info"),
     bus: Bus.prefault({ kind: "embedded" }),
     store: Store.prefault({ kind: "embedded" }),
-    relay: Relay.prefault({}),
+    /** Who may ask the API for what; without users the data directory's own token may do everything. */
+    users: Users,
     /** YAML files with one runbook each, named from this file's folder. */
     runbook_files: z.array(z.string().min(1).max(4096)).max(200).default([]),
     /** A folder, named from this file's: every *.yaml in it holds one rule or a list of them, beside `detectors.rules`. */
     rules_dir: z.string().min(1).max(4096).optional(),
     /** Telemetry from senders of other makes: OTLP, Prometheus remote write, Loki, Elasticsearch, syslog. Without this nothing listens. */
     receivers: Telemetry.optional(),
-    agent_link: AgentLink.prefault({ kind: "bus" }),
+    control: ControlConfig.prefault({}),
+    transcripts: TranscriptsConfig.prefault({}),
+    site: SiteServer.optional(),
     trust: Trust.prefault({}),
     agent: AgentConfig.prefault({}),
     analytics: StoreConfig.prefault({}),
@@ -160,15 +177,13 @@ export const Options = z
   .superRefine((options, context) => {
     const has = (part: (typeof PARTS)[number]) => options.parts.includes(part);
     const problem = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
-    const isRelayed = options.agent_link.kind === "relay";
-    const isAgentAlone = options.parts.every((part) => part === "agent");
+    const isSiteApart = has("site") && options.site !== undefined && options.site.control.length > 0;
     const needsNoStore = options.parts.every((part) => MAY_BE_ELSEWHERE.has(part));
-    if (isRelayed && !isAgentAlone) problem("agent_link", "a relay is for an agent alone: set parts to [agent]");
-    if (
-      options.bus.kind === "embedded" &&
-      !isRelayed &&
-      !PARTS.every((part) => MAY_BE_ELSEWHERE.has(part) || has(part))
-    )
+    if (isSiteApart && has("control"))
+      problem("site", "`control` is for a site server in a process of its own: this process has control itself");
+    if (has("site") && options.site !== undefined && !isSiteApart && !has("control"))
+      problem("site", "a site server away from its platform needs `control`, a list of host:port");
+    if (options.bus.kind === "embedded" && !PARTS.every((part) => MAY_BE_ELSEWHERE.has(part) || has(part)))
       problem("parts", "the embedded bus lives in one process: leave these parts on, or point `bus` at Kafka");
     if (options.store.kind === "embedded" && !needsNoStore && !has("ingest"))
       problem("store", "the embedded store belongs to the process that ingests: point `store` at a ClickHouse server");

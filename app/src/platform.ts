@@ -1,21 +1,15 @@
-import { createPublicKey, type KeyObject, randomUUID } from "node:crypto";
-import { readFileSync, rmSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
 import { statfs } from "node:fs/promises";
-import {
-  type Agent,
-  agentHost,
-  createAgent,
-  createBusLink,
-  createRelayLink,
-  type Link,
-  relayRoutes,
-} from "@homeostat/agent";
+import { type Agent, agentHost, createAgent, createBusLink } from "@homeostat/agent";
+import type { Control } from "@homeostat/agent/control";
 import { createApi, metricFact } from "@homeostat/analytics";
 import { createDeadLetters } from "@homeostat/ingest";
 import { createEngine, type Engine, type RemediationConfig } from "@homeostat/remediation";
 import type { Bus, Finding, Log } from "@homeostat/schemas";
 import { pino } from "pino";
 import { aboutPlatform } from "./about.ts";
+import { agentApi } from "./agent-api.ts";
 import { type DataDir, openDataDir, writeFileAtomically } from "./data-dir.ts";
 import { type Detecting, startDetecting } from "./detecting.ts";
 import { createDiskGuard } from "./disk-guard.ts";
@@ -31,7 +25,11 @@ import { createReload, type Reload } from "./reload.ts";
 import { createReports } from "./reports.ts";
 import { type Job, schedule } from "./schedule.ts";
 import { readSecret, type Secret } from "./secret.ts";
+import { RecordedSessions } from "./shell-sessions.ts";
+import { createTranscripts } from "./transcripts.ts";
+import { trustedKeys } from "./trusted-keys.ts";
 import { Undo } from "./undo.ts";
+import { readUsers } from "./users.ts";
 
 export interface PlatformSetting {
   readonly options: Options;
@@ -69,22 +67,9 @@ interface Site extends PlatformSetting {
   readonly secret: (secret: Secret | undefined) => Promise<string>;
 }
 
-const trustedKeys = ({ options, dataDir }: Site): readonly KeyObject[] => [
-  dataDir.verifyKey,
-  ...options.trust.command_keys.map((path) => createPublicKey(readFileSync(path))),
-];
-
-const agentLink = async ({ options, host, secret }: Site, bus: Bus | null): Promise<Link> => {
-  const { agent_link } = options;
-  if (agent_link.kind === "relay")
-    return createRelayLink({ url: agent_link.url, token: await secret(agent_link.token), host, fetch });
-  if (bus === null) throw new Error("an agent without a relay needs the bus");
-  return createBusLink({ bus, host });
-};
-
-const startAgent = async (site: Site, bus: Bus | null): Promise<Agent> => {
-  const { options, dataDir, now, log, undo } = site;
-  const link = await agentLink(site, bus);
+const startAgent = async (site: Site, bus: Bus): Promise<Agent> => {
+  const { options, dataDir, host, now, log, undo } = site;
+  const link = createBusLink({ bus, host, log });
   const agent = createAgent({
     config: options.agent,
     dir: dataDir.agent,
@@ -108,6 +93,19 @@ const startTelemetry = async ({ options, ...site }: Site, bus: Bus): Promise<Rec
   // Here and not above: who has no senders must not pay for them.
   const { startReceivers } = await import("./receivers.ts");
   return startReceivers({ ...site, config, bus, reportFinding: (finding) => publishFinding(bus, finding) });
+};
+
+const startFleet = async (site: Site, bus: Bus): Promise<Pick<Parts, "control" | "siteServer">> => {
+  const { options, secret } = site;
+  const has = (part: Options["parts"][number]): boolean => options.parts.includes(part);
+  const runsControl = has("control");
+  const ours = has("site") ? options.site : undefined;
+  if (!runsControl && ours === undefined) return { control: null, siteServer: null };
+  const { startControl, startSite } = await import("./fleet.ts");
+  const control = runsControl ? await startControl({ ...site, bus }) : null;
+  const secrets = { ticketKey: await secret(ours?.ticket_key), token: await secret(ours?.token) };
+  const siteServer = ours === undefined ? null : await startSite({ ...site, site: ours, bus, ...secrets }, control);
+  return { control, siteServer };
 };
 
 const notified = ({ options, secret }: Site): Promise<RemediationConfig["receivers"]> =>
@@ -162,15 +160,25 @@ const startSchedule = ({ host, dataDir, now, log, undo }: Site, bus: Bus, jobs: 
   undo.add("schedule", schedule([{ name: "disk guard", when: "* * * * *", run: () => guard.check() }, ...jobs], log));
 };
 
+/** Interactive sessions, recorded. */
+const startShell = ({ options, dataDir, now, log, undo }: Site, control: Control): RecordedSessions => {
+  const { transcripts: config } = options;
+  const transcripts = createTranscripts({ dir: dataDir.transcripts, config, now });
+  const sessions = new RecordedSessions({ control, transcripts, sessionBytesMax: config.session_bytes_max, now, log });
+  sessions.start();
+  undo.add("shell sessions", () => sessions.stop());
+  return sessions;
+};
+
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 
 const startApi = async (
   site: Site,
   parts: Parts & { readonly bus: Bus; readonly store: LiveStore },
 ): Promise<string> => {
-  const { options, dataDir, version, now, log, undo, secret } = site;
+  const { options, dataDir, version, env, now, log, undo } = site;
   const { host, port } = options.http;
-  const { bus, store } = parts;
+  const { bus, store, control } = parts;
   const notHere = { refused: "not_leader", message: "remediation does not run in this process" };
   const api = createApi({
     run: (query, params, runOptions) => store.current().run(query, params, runOptions),
@@ -184,17 +192,12 @@ const startApi = async (
     waiting: () => waitingBatches(bus),
     version,
     token: dataDir.apiToken,
+    users: await readUsers(options.users, env),
+    ...(control === null ? {} : { agentPlatform: agentApi(control, startShell(site, control)) }),
     isLoopback: LOOPBACK.has(host),
     now,
     log,
   });
-  const { agents } = options.relay;
-  if (agents.length > 0) {
-    const tokens = await Promise.all(
-      agents.map(async (agent) => ({ host: agent.host, token: await secret(agent.token) })),
-    );
-    await api.register(relayRoutes({ bus, tokens, name: randomUUID(), now }));
-  }
   const url = await listen(api, { host, port });
   undo.add("api", () => api.close());
   return url;
@@ -231,15 +234,13 @@ const startParts = async (site: Site): Promise<Started> => {
     bus: null,
     store: null,
     receivers: null,
+    control: null,
+    siteServer: null,
     ingest: null,
     runner: null,
     engine: null,
     reload: reloadOf(site, null),
   };
-  if (options.agent_link.kind === "relay") {
-    const agent = await startAgent(site, null);
-    return { parts: { ...nothing, agent }, url: null };
-  }
   const bus = await openBus(options, {
     dir: dataDir.bus,
     saslPassword: await secret(options.bus.kind === "kafka" ? options.bus.sasl?.password : undefined),
@@ -253,8 +254,9 @@ const startParts = async (site: Site): Promise<Started> => {
   const agent = has("agent") ? await startAgent(site, bus) : null;
   // So do senders: what they bring waits on the bus, not with them.
   const receivers = await startTelemetry(site, bus);
-  if (options.parts.every((part) => part === "agent" || part === "receivers"))
-    return { parts: { ...nothing, bus, agent, receivers }, url: null };
+  const fleet = await startFleet(site, bus);
+  if (options.parts.every((part) => part === "agent" || part === "receivers" || part === "site"))
+    return { parts: { ...nothing, bus, agent, receivers, ...fleet }, url: null };
   const password = await secret(options.store.kind === "clickhouse" ? options.store.password : undefined);
   const onEngine = (address: StoreAddress) => writeFileAtomically(dataDir.storeFile, JSON.stringify(address));
   const store = await openLiveStore({ options, dir: dataDir.store, password, now, log, signal, onWaiting, onEngine });
@@ -268,7 +270,7 @@ const startParts = async (site: Site): Promise<Started> => {
   startSchedule(site, bus, [...(ingesting?.jobs ?? []), ...(detecting?.jobs ?? [])]);
   const ingest = ingesting?.ingest ?? null;
   const runner = detecting?.runner ?? null;
-  const parts = { bus, store, agent, receivers, ingest, runner, engine, reload: reloadOf(site, detecting) };
+  const parts = { bus, store, agent, receivers, ...fleet, ingest, runner, engine, reload: reloadOf(site, detecting) };
   const url = has("api") ? await startApi(site, parts) : null;
   return { parts, url };
 };

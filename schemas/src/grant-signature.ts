@@ -11,8 +11,19 @@ import {
 } from "./command.ts";
 import { HostTree, isAmong } from "./host-tree.ts";
 
+/** A key's name is asked for with every command. */
+const keyIds = new WeakMap<KeyObject, string>();
+
 /** Names a key: the first 16 hex digits of SHA-256 over its SPKI form. */
 export const keyId = (key: KeyObject): string => {
+  const known = keyIds.get(key);
+  if (known !== undefined) return known;
+  const id = keyIdOf(key);
+  keyIds.set(key, id);
+  return id;
+};
+
+const keyIdOf = (key: KeyObject): string => {
   const spki = (key.type === "private" ? createPublicKey(key) : key).export({ type: "spki", format: "der" });
   return createHash("sha256").update(spki).digest("hex").slice(0, 16);
 };
@@ -52,15 +63,33 @@ export const commandsOf = (dispatch: Dispatch): ((index: number) => Command) => 
 };
 
 export interface VerifiedCommand {
+  /** What was checked, without anything that came beside it. */
+  readonly command: Command;
   readonly grant: Grant;
   readonly args: CommandArgs;
 }
+
+/** What has no canonical form (a lone surrogate), or is nested deeper than the stack, is malformed like anything else. */
+const failingClosed = <T>(verify: () => T | { readonly refused: string }): T | { readonly refused: string } => {
+  try {
+    return verify();
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError)
+      return { refused: `malformed: ${error.message}`.slice(0, 200) };
+    throw error;
+  }
+};
 
 /**
  * The grant, when one of the trusted keys signed exactly it, for exactly these arguments, and for this host among others; or the reason
  * for refusing it. Fails closed. Expiry, policy and repetition are the caller's to check.
  */
 export const verifyCommand = (
+  value: unknown,
+  options: { host: string; trustedKeys: readonly KeyObject[] },
+): VerifiedCommand | { readonly refused: string } => failingClosed(() => checkCommand(value, options));
+
+const checkCommand = (
   value: unknown,
   { host, trustedKeys }: { host: string; trustedKeys: readonly KeyObject[] },
 ): VerifiedCommand | { readonly refused: string } => {
@@ -75,7 +104,7 @@ export const verifyCommand = (
   if (argsSha256(args) !== grant.args_sha256) return { refused: "the arguments are not those that were granted" };
   if (parsed.data.host !== host || !isAmong(host, proof, grant.targets))
     return { refused: `the grant is not for ${host}` };
-  return { grant, args };
+  return { command: parsed.data, grant, args };
 };
 
 export const signCancel = (cancel: Cancel, privateKey: KeyObject): SignedCancel => ({
@@ -86,6 +115,11 @@ export const signCancel = (cancel: Cancel, privateKey: KeyObject): SignedCancel 
 
 /** As `verifyCommand`. */
 export const verifyCancel = (
+  value: unknown,
+  options: { host: string; trustedKeys: readonly KeyObject[] },
+): { readonly cancel: Cancel } | { readonly refused: string } => failingClosed(() => checkCancel(value, options));
+
+const checkCancel = (
   value: unknown,
   { host, trustedKeys }: { host: string; trustedKeys: readonly KeyObject[] },
 ): { readonly cancel: Cancel } | { readonly refused: string } => {

@@ -1,4 +1,15 @@
-export { AgentIdentity } from "./agent-identity.ts";
+export {
+  AgentIdentity,
+  CERTIFICATES_MAX,
+  EnrolmentToken,
+  IdentityName,
+  IdentityRecord,
+  IssuedCertificate,
+  identityKey,
+  SiteName,
+  TOKEN_USES_MAX,
+  tokenKey,
+} from "./agent-identity.ts";
 export { AuditRecord } from "./audit-record.ts";
 export { type Batch, type BatchOf, decodeBatch } from "./batch/batch.ts";
 export { BatchBuilder } from "./batch/batch-builder.ts";
@@ -86,10 +97,14 @@ export {
   DesiredPlugins,
   PluginExecutor,
   PluginManifest,
+  PluginName,
   PluginRelease,
+  PluginRollout,
   PluginStatus,
   PluginWish,
+  SemVer,
 } from "./plugin.ts";
+export { releaseDistrust, signRelease } from "./plugin-signature.ts";
 export { releaseBytes } from "./release-bytes.ts";
 export {
   Autonomy,

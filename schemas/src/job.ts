@@ -9,7 +9,7 @@ export const TargetSelector = z.strictObject({
   /** `key=value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key`, `!key`, joined by commas (all must hold), as in Kubernetes; `*` is every agent. */
   labels: z.string().max(2_000).optional(),
   site: z.string().min(1).max(64).optional(),
-  /** Of what the rest selects, rounded up; which of them is decided by a digest of job and host. */
+  /** Of what the rest selects, rounded up; which of them is decided by a digest of what is asked and the host: 20 % take in the 10 % of the same request. */
   percent: z.number().gt(0).max(100).optional(),
 });
 export type TargetSelector = z.infer<typeof TargetSelector>;
@@ -72,9 +72,12 @@ export const Job = z.strictObject({
   sites: z.record(z.string().max(64), z.strictObject({ targeted: z.int().min(1), of: z.int().min(1) })),
   approvals: z.array(Approval).max(16),
   created_at_unix_ms: UnixMs,
+  /** While it awaits approval, until when it may be approved; then, until when its commands may begin. */
   not_after_unix_ms: UnixMs,
+  /** Why nothing more is sent although hosts are left. */
+  stop_cause: z.enum(["errors", "cancelled", "expired"]).optional(),
   ended_at_unix_ms: UnixMs.nullable(),
-  /** When it has ended; before, counts are folded from the results. */
+  /** When it has ended; before, counts are folded from the results. `queued` are hosts that were never sent anything. */
   counts: InvocationCounts,
   /** Why it stopped, was cancelled or rejected; by whom. */
   message: z.string().max(2_000),

@@ -37,7 +37,12 @@ export const TOPICS = {
   "agent.commands": { key: "command_id", partitions: 1, retention: events, value: "Dispatch or SignedCancel" },
   "agent.progress": { key: "host", partitions: 1, retention: passing, value: "Progress" },
   "agent.results": { key: "host", partitions: 1, retention: events, value: "CommandResult" },
-  "agent.identities": { key: "host", partitions: 1, retention: compacted, value: "AgentIdentity" },
+  "agent.identities": {
+    key: "host, site server or token",
+    partitions: 1,
+    retention: compacted,
+    value: "AgentIdentity or EnrolmentToken",
+  },
   "agent.plugins": { key: "plugin", partitions: 1, retention: compacted, value: "PluginWish" },
   "agent.heartbeats": { key: "host", partitions: 1, retention: compacted, value: "Heartbeat" },
   "ingest.gateways": { key: "gateway", partitions: 1, retention: events, value: "GatewayReport" },

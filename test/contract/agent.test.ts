@@ -2,35 +2,30 @@ import { generateKeyPairSync } from "node:crypto";
 import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  type Agent,
-  AgentConfig,
-  createAgent,
-  createBusLink,
-  createRelayLink,
-  type Link,
-  relayRoutes,
-} from "@homeostat/agent";
+import { type Agent, AgentConfig, createAgent, createBusLink, type Link } from "@homeostat/agent";
 import {
   type Bus,
   BusError,
+  type Cancel,
+  type CommandArgs,
   CommandResult,
+  type Dispatch,
   decodeBatch,
   decodeHeader,
+  dispatchOf,
+  type GrantTerms,
   Heartbeat,
   type Log,
-  type SignedCommand,
-  signCommand,
+  Progress,
+  signCancel,
   topics,
 } from "@homeostat/schemas";
-import fastify, { type FastifyInstance } from "fastify";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createEmbeddedBus } from "../../app/src/embedded/bus/index.ts";
 
 const ignore = () => undefined;
 const log: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 const keys = generateKeyPairSync("ed25519");
-const TOKEN = "a token of the agent";
 
 interface Seen {
   readonly topic: string;
@@ -40,7 +35,6 @@ interface Seen {
 
 let root: string;
 let bus: Bus;
-let relay: FastifyInstance;
 let agents: Agent[];
 let seen: Seen[];
 let onSeen: () => void;
@@ -48,14 +42,12 @@ let onSeen: () => void;
 beforeEach(async () => {
   root = mkdtempSync(join(tmpdir(), "agent-"));
   bus = await createEmbeddedBus({ dir: join(root, "bus"), topics: topics(), now: Date.now, log });
-  relay = fastify();
-  await relay.register(relayRoutes({ bus, tokens: [{ host: "web-1", token: TOKEN }], name: "r1", now: Date.now }));
   agents = [];
   seen = [];
   onSeen = ignore;
   await bus.consume({
     group: "test",
-    topics: ["telemetry.logs", "telemetry.metrics", "agent.results", "agent.heartbeats"],
+    topics: ["telemetry.logs", "telemetry.metrics", "agent.results", "agent.progress", "agent.heartbeats"],
     open: async (partition) => ({
       startOffset: partition.earliestOffset,
       receive: async (messages) => {
@@ -67,7 +59,6 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   for (const agent of agents) await agent.stop();
-  await relay.close();
   await bus.stop();
   rmSync(root, { recursive: true, force: true });
 });
@@ -114,54 +105,55 @@ const results = () =>
   seen
     .filter(({ topic }) => topic === "agent.results")
     .map(({ value }) => CommandResult.parse(JSON.parse(Buffer.from(value).toString())));
-const command = (id: string, executor: string, args: SignedCommand["command"]["args"]) => {
+const progress = () =>
+  seen
+    .filter(({ topic }) => topic === "agent.progress")
+    .map(({ value }) => Progress.parse(JSON.parse(Buffer.from(value).toString())));
+const command = (
+  id: string,
+  executor: string,
+  args: CommandArgs,
+  { hosts = ["web-1"], ...terms }: Partial<GrantTerms> & { hosts?: readonly string[] } = {},
+): Dispatch => {
   const at = Date.now();
-  return signCommand(
-    {
-      command_id: id,
-      host: "web-1",
-      executor,
-      args,
-      timeout_ms: 10_000,
-      output_bytes_max: 10_000,
-      requested_by: "test",
-      issued_at_unix_ms: at,
-      not_after_unix_ms: at + 60_000,
-    },
-    keys.privateKey,
-  );
+  const defaults: GrantTerms = {
+    command_id: id,
+    job_id: "j1",
+    requested_by: "test",
+    executor,
+    risk: "destructive",
+    targets: { sites: {} },
+    approvals: [{ by: "another", at_unix_ms: at }],
+    issued_at_unix_ms: at,
+    not_after_unix_ms: at + 60_000,
+    timeout_ms: 10_000,
+    output_bytes_max: 10_000,
+    limits: {},
+  };
+  return dispatchOf({ ...defaults, ...terms }, { args, hosts, privateKey: keys.privateKey });
 };
-const send = (signed: SignedCommand) =>
-  bus.publish([{ topic: "agent.commands", key: "web-1", value: Buffer.from(JSON.stringify(signed)) }]);
+const sendValue = (key: string, value: unknown) =>
+  bus.publish([{ topic: "agent.commands", key, value: Buffer.from(JSON.stringify(value)) }]);
+const send = (dispatch: Dispatch) => sendValue(dispatch.signed.grant.command_id, dispatch);
+const cancel = (id: string, hosts: string[] = []) => {
+  const at = Date.now();
+  const order: Cancel = {
+    command_id: id,
+    hosts,
+    cancelled_by: "ann",
+    at_unix_ms: at,
+    not_after_unix_ms: at + 60_000,
+  };
+  return sendValue(id, signCancel(order, keys.privateKey));
+};
+const stateOf = (id: string) => results().find(({ command_id }) => command_id === id)?.state;
+const busLink = () => createBusLink({ bus, host: "web-1" });
 
-const viaRelay = (token = TOKEN): Link =>
-  createRelayLink({
-    url: "http://relay",
-    token,
-    host: "web-1",
-    fetch: async (url, { method, headers, body, signal }) => {
-      const answer = await relay.inject({
-        method: method as "GET" | "POST",
-        url: url.replace("http://relay", ""),
-        headers: headers as Record<string, string>,
-        ...(body === undefined ? {} : { payload: Buffer.from(body as Uint8Array) }),
-        ...(signal ? { signal } : {}),
-      });
-      return new Response(answer.statusCode === 204 ? null : answer.rawPayload.toString(), {
-        status: answer.statusCode,
-      });
-    },
-  });
-const LINKS = [
-  { name: "the bus itself", make: () => createBusLink({ bus, host: "web-1" }) },
-  { name: "a relay", make: () => viaRelay() },
-];
-
-describe.each(LINKS)("an agent on $name", ({ make }) => {
+describe("an agent on the bus", () => {
   test("sends metrics, logs and heartbeats of its host, in order, and its ledger closes", async () => {
     const path = join(root, "app.log");
     writeFileSync(path, "first\n");
-    const agent = await begin({ logs: [{ path, service: "shop" }] }, make());
+    const agent = await begin({ logs: [{ path, service: "shop" }] }, busLink());
     await until(() => logLines().length === 1);
     appendFileSync(path, "second\n");
     await until(() => logLines().length === 2 && rowsOf("metric_samples").length > 5);
@@ -215,7 +207,7 @@ describe.each(LINKS)("an agent on $name", ({ make }) => {
           { name: "hello", command: "/bin/echo", args: ["hello", "{who}"], params: { who: { type: "string" } } },
         ],
       },
-      make(),
+      busLink(),
     );
     const pid = () => JSON.parse(readFileSync(join(root, "agent/services/shop.pid"), "utf8")).pid;
     const before = pid();
@@ -223,10 +215,8 @@ describe.each(LINKS)("an agent on $name", ({ make }) => {
     await send(command("c2", "files.free", { path: "cache", target_bytes: 150_000 }));
     await send(command("c3", "exec.run", { name: "hello", args: { who: "you" } }));
     await send(command("c4", "exec.run", { name: "rm", args: {} }));
-    await send({
-      ...command("c5", "service.restart", { service: "shop" }),
-      signature: command("c6", "x", {}).signature,
-    });
+    const forged = command("c5", "service.restart", { service: "shop" });
+    await send({ ...forged, signed: { ...forged.signed, signature: command("c6", "x", {}).signed.signature } });
     await until(() => results().length === 5);
     const states = Object.fromEntries(results().map(({ command_id, state }) => [command_id, state]));
     expect(states).toEqual({ c1: "succeeded", c2: "succeeded", c3: "succeeded", c4: "refused", c5: "refused" });
@@ -243,14 +233,14 @@ describe.each(LINKS)("an agent on $name", ({ make }) => {
   test("does a command once however often it is delivered, also to the next agent", async () => {
     const effects = join(root, "effects");
     const config = { commands: [{ name: "note", command: "/bin/sh", args: ["-c", 'echo done >> "$0"', effects] }] };
-    const first = await begin(config, make());
+    const first = await begin(config, busLink());
     const signed = command("c1", "exec.run", { name: "note", args: {} });
     await send(signed);
     await send(signed);
     await until(() => results().length >= 1);
     await first.stop();
     const before = results().length;
-    await begin(config, make());
+    await begin(config, busLink());
     await send(signed);
     await until(() => results().length > before);
     expect(readFileSync(effects, "utf8")).toBe("done\n");
@@ -285,72 +275,91 @@ test("keeps everything in its spool while the platform is away, and sends it onc
   expect(agent.status().ledger).toMatchObject({ spooled: 0, dropped: {} });
 });
 
-describe("relay", () => {
-  const post = (url: string, options: { token?: string; host?: string; body?: unknown; type?: string } = {}) =>
-    relay.inject({
-      method: "POST",
-      url,
-      headers: {
-        authorization: `Bearer ${options.token ?? TOKEN}`,
-        "x-homeostat-host": options.host ?? "web-1",
-        "content-type": options.type ?? "application/octet-stream",
-      },
-      payload: (options.body ?? "") as string,
-    });
+describe("orders for many hosts", () => {
+  const sleeper = { name: "sleep", command: "/bin/sleep", args: ["1000"] };
+  const shell = { name: "sh", command: "/bin/sh", args: ["-c", "echo begun; exec sleep 1000"] };
 
-  test.each([
-    ["a wrong token", { token: "another" }, 401],
-    ["no token", { token: "" }, 401],
-    ["an unknown host", { host: "web-2" }, 401],
-    ["a body that is no frames", { body: Buffer.from("garbage") }, 400],
-    ["a frame that is no batch", { body: Buffer.from([0, 3, 0, 0, 0, 1, 2, 3]) }, 400],
-    ["a body that is too large", { body: Buffer.alloc(3_000_000) }, 413],
-    ["another content type", { body: "{}", type: "application/json" }, 400],
-  ])("refuses batches with %s", async (_, options, status) => {
-    expect((await post("/relay/v1/batches", options)).statusCode).toBe(status);
-    expect(seen).toEqual([]);
-  });
-
-  test("takes no record and no batch in the name of another host", async () => {
-    const beat = {
-      host: "web-2",
-      agent_version: "0",
-      state: "online",
-      problems: [],
-      at_unix_ms: 1,
-      started_at_unix_ms: 1,
-      spool_bytes: 0,
-      ledger: { produced: 0, delivered: 0, spooled: 0, dropped: {} },
-    };
-    const answer = await post("/relay/v1/heartbeats", { body: JSON.stringify(beat), type: "application/json" });
-    expect(answer.statusCode).toBe(403);
-    const { BatchBuilder } = await import("@homeostat/schemas");
-    const builder = new BatchBuilder("metric_samples");
-    builder.append({ metric_id: 1n, fingerprint: 1n, timestamp: 1, value: 1 });
-    const value = Buffer.from(builder.finish({ producer: "web-2/abc", sequence: 1 }));
-    const head = Buffer.alloc(5);
-    head.writeUInt8(1, 0);
-    head.writeUInt32LE(value.length, 1);
-    const refused = await post("/relay/v1/batches", { body: Buffer.concat([head, value]) });
-    expect([refused.statusCode, refused.json()]).toEqual([
-      400,
-      { error: "the producer web-2/abc is not of this host" },
+  test("are taken by those that they name, each with its own proof, and by nobody else", async () => {
+    const echo = { name: "echo", command: "/bin/echo", args: ["hello"] };
+    await begin({ commands: [echo] }, busLink());
+    const others = Array.from({ length: 999 }, (_, index) => `web-${index + 2}`);
+    await send(command("c1", "exec.run", { name: "echo" }, { hosts: others }));
+    await send(command("c2", "exec.run", { name: "echo" }, { hosts: [...others, "web-1"] }));
+    await sendValue("c3", { hosts: ["web-1"], signed: "nothing" });
+    await sendValue("c4", "no order at all");
+    const whole = JSON.stringify(command("c4", "exec.run", { name: "@" }));
+    // Neither may keep the agent from what comes after it.
+    for (const args of [`"\\ud800"`, `${"[".repeat(50_000)}${"]".repeat(50_000)}`])
+      await bus.publish([{ topic: "agent.commands", key: "c4", value: Buffer.from(whole.replace('"@"', args)) }]);
+    await send(command("c5", "exec.run", { name: "echo" }));
+    await until(() => results().length === 3);
+    const ran = results().filter(({ state }) => state !== "refused");
+    expect(ran.map(({ command_id, state, stdout }) => [command_id, state, stdout])).toEqual([
+      ["c2", "succeeded", "hello\n"],
+      ["c5", "succeeded", "hello\n"],
     ]);
   });
 
-  test("holds a poll until there is a command, and gives none twice to the same cursor", async () => {
-    const poll = (cursor: number) =>
-      relay.inject({
-        url: `/relay/v1/commands?cursor=${cursor}`,
-        headers: { authorization: `Bearer ${TOKEN}`, "x-homeostat-host": "web-1" },
-      });
-    const waiting = poll(0);
-    await send(command("c1", "exec.run", {}));
-    const first = (await waiting).json();
-    expect(first.commands).toHaveLength(1);
-    const next = poll(first.cursor);
-    await send(command("c2", "exec.run", {}));
-    expect((await next).json().commands.map((one: SignedCommand) => one.command.command_id)).toEqual(["c2"]);
-    expect((await poll(0)).json().commands).toHaveLength(2);
+  test("tell how they get on, with their output while it comes, and end when they are cancelled", async () => {
+    await begin({ commands: [shell] }, busLink());
+    await send(command("c1", "exec.run", { name: "sh" }));
+    await until(() => progress().some(({ output }) => output !== null));
+    expect(progress().find(({ output }) => output !== null)).toMatchObject({
+      command_id: "c1",
+      host: "web-1",
+      state: "running",
+      output: { stream: "stdout", sequence: 0, data: Buffer.from("begun\n").toString("base64") },
+    });
+    await cancel("c1");
+    await until(() => results().length === 1);
+    expect(results()).toMatchObject([{ state: "cancelled", stdout: "begun\n" }]);
+  });
+
+  test("never begin once they were cancelled, whether they wait here or have not come yet", async () => {
+    await begin({ commands: [sleeper], command_limits: { concurrent_max: 1 } }, busLink());
+    await send(command("c1", "exec.run", { name: "sleep" }));
+    await send(command("c2", "exec.run", { name: "sleep" }));
+    await cancel("c2");
+    await cancel("c3");
+    await send(command("c3", "exec.run", { name: "sleep" }));
+    await cancel("c4", ["web-2"]);
+    await until(() => stateOf("c2") !== undefined && stateOf("c3") !== undefined);
+    expect([stateOf("c2"), stateOf("c3")]).toEqual(["cancelled", "cancelled"]);
+    expect(results().every(({ started_at_unix_ms }) => started_at_unix_ms === null)).toBe(true);
+    await cancel("c1", ["web-1"]);
+    await until(() => stateOf("c1") !== undefined);
+    expect(stateOf("c1")).toBe("cancelled");
+  });
+
+  test("are refused by the host's own policy, whatever was granted", async () => {
+    await begin(
+      {
+        site: "dc-1",
+        commands: [sleeper, { ...shell, name: "sh-2" }],
+        policy: {
+          commands: { deny: ["sl*"] },
+          requested_by: { deny: ["mallory"] },
+          max_share_of_site: 0.1,
+        },
+      },
+      busLink(),
+    );
+    const share = (targeted: number, of: number) => ({ targets: { sites: { "dc-1": { targeted, of } } } });
+    await send(command("c1", "exec.run", { name: "sleep" }, share(1, 100)));
+    await send(command("c2", "exec.run", { name: "sh-2" }, { ...share(1, 100), requested_by: "mallory" }));
+    await send(command("c3", "exec.run", { name: "sh-2" }, share(11, 100)));
+    await send(command("c4", "exec.run", { name: "sh-2" }));
+    await send(command("c5", "exec.run", { name: "sh-2" }, { ...share(1, 100), risk: "read_only" }));
+    await send(command("c6", "exec.run", { name: "sh-2" }, { ...share(1, 100), approvals: [] }));
+    await until(() => results().length === 6);
+    expect(results().map(({ state }) => state)).toEqual(Array(6).fill("refused"));
+    expect(Object.fromEntries(results().map(({ command_id, message }) => [command_id, message]))).toEqual({
+      c1: expect.stringContaining("does not allow the command"),
+      c2: expect.stringContaining("does not let mallory ask"),
+      c3: expect.stringContaining("11 of 100"),
+      c4: expect.stringContaining("does not say"),
+      c5: "granted as read_only, but exec.run is reversible here",
+      c6: expect.stringContaining("wants 1 approvals"),
+    });
   });
 });

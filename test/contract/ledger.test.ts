@@ -78,6 +78,10 @@ const beat = async (bus: Bus, told: Record<string, Ledger>, more: Partial<Heartb
     topics: told,
     checkpoints: [],
     spool_bytes: 0,
+    site: "",
+    labels: {},
+    plugins: [],
+    clock_skew_ms: null,
     ...more,
   };
   const value = Buffer.from(JSON.stringify(heartbeat));

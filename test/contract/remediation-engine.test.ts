@@ -11,8 +11,11 @@ import { createEngine, type Engine, RemediationConfig } from "../../remediation/
 import {
   type Bus,
   type CommandResult,
+  commandsOf,
+  Dispatch,
   type Facts,
   type Finding,
+  type Grant,
   IncidentRecord,
   type Log,
   Notification,
@@ -172,6 +175,7 @@ class World {
   /** command_id → how often the agent saw it, and how often it did it. */
   readonly seen = new Map<string, number>();
   readonly done: string[] = [];
+  readonly grants: Grant[] = [];
   readonly lives: Life[] = [];
   readonly activity = { count: 0 };
   readonly incidents = new Map<string, IncidentRecord>();
@@ -239,6 +243,7 @@ class World {
         started_at_unix_ms: START,
         ledger: { produced: 0, delivered: 0, spooled: 0, dropped: {} },
         spool_bytes: 0,
+        site: "dc-1",
       });
     };
     await beat();
@@ -249,19 +254,20 @@ class World {
   }
 
   /** The agent: does a command once, and answers each time that it is asked. */
-  async #obey(signed: unknown): Promise<void> {
-    const verified = verifyCommand(signed, [publicKey]);
+  async #obey(value: unknown): Promise<void> {
+    const verified = verifyCommand(commandsOf(Dispatch.parse(value))(0), { host: "a", trustedKeys: [publicKey] });
     if ("refused" in verified) throw new Error(verified.refused);
-    const { command } = verified;
-    this.seen.set(command.command_id, (this.seen.get(command.command_id) ?? 0) + 1);
-    if (!this.#answers.has(command.command_id)) {
-      this.done.push(command.command_id);
+    const { grant } = verified;
+    this.grants.push(grant);
+    this.seen.set(grant.command_id, (this.seen.get(grant.command_id) ?? 0) + 1);
+    if (!this.#answers.has(grant.command_id)) {
+      this.done.push(grant.command_id);
       const changes = this.#restart(this);
       if (changes === null) return;
-      this.#answers.set(command.command_id, {
-        command_id: command.command_id,
-        host: command.host,
-        executor: command.executor,
+      this.#answers.set(grant.command_id, {
+        command_id: grant.command_id,
+        host: "a",
+        executor: grant.executor,
         state: "succeeded",
         exit_code: 0,
         stdout: "",
@@ -276,7 +282,7 @@ class World {
       if (this.up === 1)
         this.clock.after(3000, () => void this.say("detect.findings", "a", finding({ state: "resolved" })));
     }
-    await this.say("agent.results", "a", this.#answers.get(command.command_id));
+    await this.say("agent.results", "a", this.#answers.get(grant.command_id));
   }
 
   readonly facts = async (queries: readonly { name: string }[]): Promise<Facts> => ({
@@ -510,6 +516,15 @@ describe("the engine, on the embedded bus, with an agent that answers", () => {
     });
     await world.until("resolved", isOver(world));
     expect(world.run()).toMatchObject({ state: "succeeded", decision: { by: "ann", approved: true, note: "go" } });
+    expect(world.grants).toMatchObject([
+      {
+        requested_by: expect.stringMatching(/^remediation\//),
+        job_id: runId,
+        risk: "reversible",
+        approvals: [{ by: "ann" }],
+        targets: { count: 1, sites: { "dc-1": { targeted: 1, of: 1 } } },
+      },
+    ]);
   });
 
   it("only tells what it would do where the runbook says suggest", async () => {
@@ -553,7 +568,7 @@ const commandsAreWrittenAhead = (lives: readonly Life[]): void => {
       if (run.state === "running") for (const step of run.plan?.steps ?? []) running.add(step.idempotency_key);
     }
     if (topic === "agent.commands") {
-      expect(running).toContain((value as { command: { command_id: string } }).command.command_id);
+      expect(running).toContain(Dispatch.parse(value).signed.grant.command_id);
     }
   }
 };

@@ -1,28 +1,17 @@
 import type { KeyObject } from "node:crypto";
 import { type FSWatcher, watch } from "node:fs";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import type { AgentState, Heartbeat, Log } from "@homeostat/schemas";
-import { agent as agentCollector } from "./collectors/agent.ts";
-import type { Collector } from "./collectors/collector.ts";
-import { cpu } from "./collectors/cpu.ts";
-import { diskIo } from "./collectors/disk-io.ts";
-import { filesystem } from "./collectors/filesystem.ts";
-import { load } from "./collectors/load.ts";
-import { memory } from "./collectors/memory.ts";
-import { network } from "./collectors/network.ts";
-import { paging } from "./collectors/paging.ts";
-import { paths } from "./collectors/path.ts";
-import { processes } from "./collectors/process.ts";
-import { service } from "./collectors/service.ts";
-import { type AgentConfig, agentHost, type CollectorName, type ExecutorName } from "./config.ts";
+import type { AgentState, DesiredPlugins, Heartbeat, Log } from "@homeostat/schemas";
+import type { AgentPart, AgentSurface } from "./agent-part.ts";
+import { builtinCollectors, builtinExecutors } from "./builtin.ts";
+import { CollectorSchedule } from "./collectors/schedule.ts";
+import { type AgentConfig, agentHost, type CollectorName } from "./config.ts";
+import { type Confine, confineOnThisHost, lesserLimits } from "./executor/child-limits.ts";
 import { CommandRunner } from "./executor/command-runner.ts";
-import { execRun } from "./executor/exec-run.ts";
-import type { Executor } from "./executor/executor.ts";
-import { filesFree } from "./executor/files-free.ts";
-import { serviceRestart } from "./executor/service-restart.ts";
+import { createExecutorRegistry, type ExecutorRegistry } from "./executor/registry.ts";
 import type { CommandSubscription, Link } from "./link.ts";
 import { SeriesBook } from "./metrics/series-book.ts";
+import { createPolicyCheck } from "./policy.ts";
 import { Publisher } from "./publisher.ts";
 import { SupervisedProcess } from "./services/process-service.ts";
 import type { Supervised } from "./services/supervised.ts";
@@ -39,6 +28,8 @@ const HINT_MS = 100;
 const SUBSCRIBE_RETRY_MS = 2_000;
 const STOP_GRACE_MS = 3_000;
 const PROBLEMS_MAX = 20;
+/** As many as a heartbeat may name. */
+const PLUGINS_MAX = 128;
 
 export interface AgentOptions {
   readonly config: AgentConfig;
@@ -52,6 +43,16 @@ export interface AgentOptions {
   readonly log: Log;
   readonly random?: () => number;
   readonly proc?: string;
+  readonly version?: string;
+  /** As its identity says; by default the configuration's. */
+  readonly site?: () => string;
+  /** null until it has been measured. */
+  readonly clockSkewMs?: () => number | null;
+  /**
+   * What is plugged in beside what ships with the agent: the host of plugins, the agent's care for itself. Called once; the parts are
+   * started in order before the first command is taken, and stopped last-first.
+   */
+  readonly parts?: (surface: AgentSurface) => readonly AgentPart[];
 }
 
 export interface Agent {
@@ -71,8 +72,11 @@ class HostAgent implements Agent {
   readonly #tail: Tail;
   readonly #publisher: Publisher;
   readonly #services: readonly Supervised[];
+  readonly #confine: Confine;
+  readonly #executors: ExecutorRegistry;
   readonly #commands: CommandRunner;
-  readonly #collectors: readonly { collector: Collector; nextAtMs: number }[];
+  readonly #collectors: CollectorSchedule;
+  readonly #parts: readonly AgentPart[];
   readonly #problems = new Map<string, string>();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #watchers = new Map<string, FSWatcher>();
@@ -84,8 +88,11 @@ class HostAgent implements Agent {
   #heartbeatProblem: string | null = null;
 
   constructor(options: AgentOptions) {
-    this.#options = { proc: "/proc", random: Math.random, ...options };
-    const { config, dir, link, log, now, proc, random, trustedKeys } = this.#options;
+    const site = () => options.config.site;
+    const clockSkewMs = () => null;
+    const defaults = { proc: "/proc", random: Math.random, version: AGENT_VERSION, site, clockSkewMs, parts: () => [] };
+    this.#options = { ...defaults, ...options };
+    const { config, dir, link, log, now, proc, random } = this.#options;
     this.#host = agentHost(config);
     this.#startedUnixMs = now();
     this.#spool = Spool.open({ dir: join(dir, "spool"), host: this.#host, bytesMax: config.spool.bytes_max, log });
@@ -97,18 +104,14 @@ class HostAgent implements Agent {
         ? new SupervisedProcess({ config: declared, dir, proc, log })
         : new SystemdUnit({ name: declared.name, unit: declared.unit }),
     );
-    const publishResult = link.publishResult.bind(link);
-    this.#commands = new CommandRunner({
-      host: this.#host,
-      dir,
-      proc,
-      trustedKeys,
-      executors: this.#executors(),
-      publishResult,
-      now,
-      log,
-    });
-    this.#collectors = this.#makeCollectors().map((collector) => ({ collector, nextAtMs: 0 }));
+    const { cgroup, pids_max: pidsMax } = config.command_limits;
+    this.#confine = confineOnThisHost({ cgroup, pidsMax, proc, log });
+    this.#executors = createExecutorRegistry(this.#makeExecutors());
+    this.#collectors = new CollectorSchedule(log);
+    this.#addCollectors();
+    this.#commands = this.#makeRunner();
+    this.#parts = this.#options.parts(this.#surface());
+    for (const { collector } of this.#parts) if (collector !== undefined) this.#collectors.add(collector);
   }
 
   async start(): Promise<void> {
@@ -116,6 +119,7 @@ class HostAgent implements Agent {
     // Before the services start: what they write from their first line on is new, and read from its beginning.
     this.#tail.scan(this.#options.now());
     for (const supervised of this.#services) await this.#guard(`service ${supervised.name}`, () => supervised.begin());
+    for (const part of this.#parts) await this.#guard(part.name ?? "plugins", () => part.start());
     this.#commands.start();
     this.#publisher.start();
     this.#tick();
@@ -138,11 +142,12 @@ class HostAgent implements Agent {
     for (const watcher of this.#watchers.values()) watcher.close();
     await this.#subscription?.stop();
     await this.#commands.stop(STOP_GRACE_MS);
+    for (const part of this.#parts.toReversed()) await this.#guard(part.name ?? "plugins", () => part.stop());
     for (const supervised of this.#services) await this.#guard(`service ${supervised.name}`, () => supervised.end());
     this.#tail.close();
     this.#book.flush();
     await this.#publisher.stop(STOP_GRACE_MS);
-    for (const { collector } of this.#collectors) collector.close?.();
+    this.#collectors.close();
     this.#spool.close();
   }
 
@@ -151,7 +156,7 @@ class HostAgent implements Agent {
     const state: AgentState = problems.length === 0 ? "online" : "degraded";
     return {
       host: this.#host,
-      agent_version: AGENT_VERSION,
+      agent_version: this.#options.version,
       state,
       problems: problems.slice(0, PROBLEMS_MAX).map((problem) => problem.slice(0, 500)),
       at_unix_ms: this.#options.now(),
@@ -160,6 +165,10 @@ class HostAgent implements Agent {
       topics: this.#spool.topicLedgers(),
       checkpoints: this.#spool.checkpoints(),
       spool_bytes: this.#spool.bytes,
+      site: this.#options.site(),
+      labels: this.#options.config.labels,
+      plugins: this.#parts.flatMap((part) => part.status?.() ?? []).slice(0, PLUGINS_MAX),
+      clock_skew_ms: this.#options.clockSkewMs(),
     };
   }
 
@@ -172,6 +181,8 @@ class HostAgent implements Agent {
       this.#heartbeatProblem,
       ...this.#services.map((supervised) => supervised.problem),
       ...this.#tail.problems(),
+      ...this.#collectors.problems(),
+      ...this.#parts.flatMap((part) => part.problems?.() ?? []),
       ...this.#problems.values(),
     ];
     return found.filter((problem) => problem !== null);
@@ -183,27 +194,10 @@ class HostAgent implements Agent {
     const nowUnixMs = this.#options.now();
     const nowMs = this.#options.monotonicMs();
     this.#book.tick(nowUnixMs);
-    for (const entry of this.#collectors) {
-      // Half a tick early is on time: timers are never exact.
-      if (nowMs < entry.nextAtMs - this.#options.config.interval_ms / 2) continue;
-      entry.nextAtMs = nowMs + entry.collector.everyMs;
-      this.#collect(entry.collector, nowUnixMs);
-    }
+    this.#collectors.tick({ nowUnixMs, monotonicMs: nowMs, tickMs: this.#options.config.interval_ms });
     if (nowMs - this.#lastFlushMs < this.#options.config.flush_ms - this.#options.config.interval_ms / 2) return;
     this.#lastFlushMs = nowMs;
     setTimeout(() => this.#flushMetrics(), SETTLE_MS);
-  }
-
-  #collect(collector: Collector, nowUnixMs: number): void {
-    const key = `collector ${collector.name}`;
-    try {
-      collector.collect(nowUnixMs);
-      this.#problems.delete(key);
-    } catch (error) {
-      if (!this.#problems.has(key))
-        this.#options.log.error({ collector: collector.name, error: String(error) }, "a collector failed");
-      this.#problems.set(key, `${key}: ${String(error)}`);
-    }
   }
 
   #flushMetrics(): void {
@@ -212,48 +206,27 @@ class HostAgent implements Agent {
     this.#publisher.wake();
   }
 
-  #makeCollectors(): Collector[] {
-    const { config, proc, monotonicMs } = this.#options;
-    const sink = this.#book;
-    const make: Record<CollectorName, () => Collector | null> = {
-      cpu: () => cpu({ proc, sink }),
-      load: () => load({ proc, sink }),
-      memory: () => memory({ proc, sink }),
-      paging: () => paging({ proc, sink }),
-      filesystem: () => filesystem({ proc, sink }),
-      disk_io: () => diskIo({ proc, sink }),
-      network: () => network({ proc, sink }),
-      process: () =>
-        config.processes.length === 0
-          ? null
-          : processes({ proc, sink, cpuCount: availableParallelism(), watch: config.processes }),
-      service: () => (this.#services.length === 0 ? null : service({ sink, services: this.#services })),
-      path: () =>
-        config.paths.length === 0
-          ? null
-          : paths({
-              sink,
-              watch: config.paths,
-              monotonicMs,
-              report: (name, problem) => this.#note(`path ${name}`, problem),
-            }),
-      agent: () =>
-        agentCollector({
-          sink,
-          cpuMicros: () => {
-            const { user, system } = process.cpuUsage();
-            return user + system;
-          },
-          rssBytes: () => process.memoryUsage.rss(),
-          monotonicMs,
-          spoolBytes: () => this.#spool.bytes,
-          ledger: () => this.#spool.ledger(),
-        }),
-    };
-    return Object.entries(make)
-      .filter(([name]) => config.collectors[name as CollectorName] !== false)
-      .map(([, begin]) => begin())
-      .filter((collector) => collector !== null);
+  #addCollectors(): void {
+    const { config } = this.#options;
+    for (const [name, make] of Object.entries(this.#builtinCollectors())) {
+      const collector = config.collectors[name as CollectorName] === false ? null : make();
+      if (collector !== null) this.#collectors.add(collector);
+    }
+  }
+
+  #builtinCollectors() {
+    const { config, proc, monotonicMs, now } = this.#options;
+    return builtinCollectors({
+      config,
+      proc,
+      sink: this.#book,
+      services: this.#services,
+      monotonicMs,
+      now,
+      spoolBytes: () => this.#spool.bytes,
+      ledger: () => this.#spool.ledger(),
+      report: (key, problem) => this.#note(key, problem),
+    });
   }
 
   // ——— logs
@@ -305,19 +278,63 @@ class HostAgent implements Agent {
 
   // ——— commands and heartbeats
 
-  #executors(): Executor[] {
-    const { config, now } = this.#options;
-    const make: Record<ExecutorName, () => Executor> = {
-      "service.restart": () => serviceRestart(this.#services),
-      "files.free": () => filesFree({ paths: config.paths, now }),
-      "exec.run": () => execRun(config.commands),
-    };
+  #makeExecutors() {
+    const { config, now, proc } = this.#options;
+    const make = builtinExecutors({ config, services: this.#services, now, proc, confine: this.#confine });
     return config.executors.map((name) => make[name]());
+  }
+
+  #makeRunner(): CommandRunner {
+    const { config, dir, link, log, now, proc, trustedKeys, site, monotonicMs } = this.#options;
+    const { concurrent_max: concurrentMax, queue_max: queueMax, cpu_percent, memory_bytes } = config.command_limits;
+    return new CommandRunner({
+      host: this.#host,
+      dir,
+      proc,
+      trustedKeys,
+      executors: this.#executors,
+      policy: createPolicyCheck(config.policy, site),
+      limits: lesserLimits({ cpu_percent, memory_bytes }, {}),
+      concurrentMax,
+      queueMax,
+      publishResult: (result) => link.publishResult(result),
+      publishProgress: (progress) => link.publishProgress(progress),
+      now,
+      monotonicMs,
+      log,
+    });
+  }
+
+  #surface(): AgentSurface {
+    const { config, dir, proc, log, now, monotonicMs, random } = this.#options;
+    return {
+      host: this.#host,
+      config,
+      dir,
+      proc,
+      log,
+      now,
+      monotonicMs,
+      random,
+      sink: this.#book,
+      executors: this.#executors,
+      collectors: this.#collectors,
+      confine: this.#confine,
+      makeCollector: this.#builtinCollectors(),
+      spool: this.#spool,
+      report: (key, problem) => this.#note(key, problem),
+    };
   }
 
   async #subscribe(): Promise<void> {
     try {
-      const subscription = await this.#options.link.onCommand((signed) => this.#commands.take(signed));
+      const subscription = await this.#options.link.onOrder({
+        command: (value) => this.#commands.take(value),
+        cancel: (value) => this.#commands.cancel(value),
+        input: (commandId, data) => this.#commands.input(commandId, data),
+        resize: (commandId, columns, rows) => this.#commands.resize(commandId, columns, rows),
+        desired: (desired) => this.#desire(desired),
+      });
       if (this.#isStopping) await subscription.stop();
       else this.#subscription = subscription;
       this.#problems.delete("commands");
@@ -325,6 +342,10 @@ class HostAgent implements Agent {
       this.#problems.set("commands", `no commands can be received: ${String(error)}`);
       if (!this.#isStopping) setTimeout(() => void this.#subscribe(), SUBSCRIBE_RETRY_MS);
     }
+  }
+
+  #desire(desired: DesiredPlugins): void {
+    for (const part of this.#parts) void this.#guard("desired plugins", async () => part.desired?.(desired));
   }
 
   async #beat(): Promise<void> {

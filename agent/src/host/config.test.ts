@@ -24,6 +24,11 @@ test.each([
     { commands: [{ name: "c", command: "/bin/x", params: { a: { type: "string", pattern: "(" } } }] },
     "commands.0.params.a.pattern",
   ],
+  ["an unknown key in the policy", { policy: { denied: ["exec.run"] } }, "policy.denied"],
+  ["a share above the whole", { policy: { max_share_of_site: 10 } }, "policy.max_share_of_site"],
+  ["a command of an unknown risk", { commands: [{ name: "c", command: "/bin/x", risk: "low" }] }, "commands.0.risk"],
+  ["no place for any command", { command_limits: { concurrent_max: 0 } }, "command_limits.concurrent_max"],
+  ["a label that is none", { labels: { "a b": "c" } }, "labels"],
   ["a collector that does not exist", { collectors: { gpu: true } }, "collectors"],
 ])("refuses %s, and says where", (_, config, path) => {
   const parsed = AgentConfig.safeParse(config);

@@ -1,5 +1,8 @@
 import { hostname } from "node:os";
+import { ResourceLimits, Risk } from "@homeostat/schemas";
 import { z } from "zod";
+import { ShellConfig } from "./executor/shell-config.ts";
+import { AgentPolicy } from "./policy.ts";
 
 const Name = z
   .string()
@@ -32,7 +35,7 @@ export const COLLECTOR_NAMES = [
 ] as const;
 export type CollectorName = (typeof COLLECTOR_NAMES)[number];
 
-export const EXECUTOR_NAMES = ["service.restart", "files.free", "exec.run"] as const;
+export const EXECUTOR_NAMES = ["service.restart", "files.free", "exec.run", "shell.open"] as const;
 export type ExecutorName = (typeof EXECUTOR_NAMES)[number];
 
 /** Processes whose `comm` is exactly `match`, or whose command line holds it. */
@@ -111,6 +114,8 @@ export const DeclaredCommand = z
     /** Literals and `{placeholders}`; a placeholder never becomes more than one argument. */
     args: z.array(Argument).max(256).default([]),
     params: z.record(z.string().regex(/^[a-z][a-z0-9_]{0,63}$/), CommandParam).default({}),
+    /** What it may do at most: a grant for less is refused. */
+    risk: Risk.default("reversible"),
   })
   .superRefine((command, context) => {
     command.args.forEach((arg, index) => {
@@ -124,6 +129,20 @@ export type DeclaredCommand = z.infer<typeof DeclaredCommand>;
 
 const MIB = 1_048_576;
 
+/** As in Kubernetes: a key may have a prefix that is a domain. */
+const Labels = z
+  .record(
+    z
+      .string()
+      .max(63)
+      .regex(/^([a-z0-9.-]+\/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/, "not a label key"),
+    z
+      .string()
+      .max(63)
+      .regex(/^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$/, "not a label value"),
+  )
+  .refine((labels) => Object.keys(labels).length <= 64, { error: "at most 64 labels" });
+
 export const SpoolConfig = z.strictObject({
   /** The oldest segment gives way beyond this; reading of log files pauses at three quarters. */
   bytes_max: z
@@ -132,10 +151,26 @@ export const SpoolConfig = z.strictObject({
     .default(256 * MIB),
 });
 
+/** What commands may take of this host. */
+export const CommandLimits = ResourceLimits.extend({
+  /** Of one command and its children; enforced with cgroup v2 alone. */
+  pids_max: z.int().min(1).max(4_194_304).default(1_024),
+  /** Commands that run at the same time, and those that wait for their turn; what is more is refused. */
+  concurrent_max: z.int().min(1).max(256).default(4),
+  queue_max: z.int().min(1).max(10_000).default(1_000),
+  /** auto: where the agent is alone in a cgroup (v2) that it may write to, as in a service with `Delegate=yes`. Otherwise ulimit and nice. */
+  cgroup: z.enum(["auto", "off"]).default("auto"),
+});
+export type CommandLimits = z.infer<typeof CommandLimits>;
+
 /** What one agent watches, and what it may be told to do. `{}` watches the machine and allows nothing to be changed. */
 export const AgentConfig = z
   .strictObject({
     host: z.string().min(1).max(255).optional(),
+    /** Of an agent that speaks to the bus itself; otherwise its identity says it. */
+    site: z.string().max(64).default(""),
+    /** For selecting hosts: told with every heartbeat. */
+    labels: Labels.default({}),
     interval_ms: z.int().min(100).max(60_000).default(1000),
     flush_ms: z.int().min(50).max(60_000).default(1000),
     heartbeat_ms: z.int().min(1000).max(60_000).default(10_000),
@@ -145,8 +180,11 @@ export const AgentConfig = z
     services: z.array(SupervisedService).max(64).default([]),
     paths: z.array(DeclaredPath).max(64).default([]),
     commands: z.array(DeclaredCommand).max(64).default([]),
-    /** The allow list: a command for another executor is refused. */
+    /** Of those that ship with the agent: a command for another is refused, unless a plugin brings it. */
     executors: z.array(z.enum(EXECUTOR_NAMES)).default([...EXECUTOR_NAMES]),
+    shell: ShellConfig.prefault({}),
+    policy: AgentPolicy.prefault({}),
+    command_limits: CommandLimits.prefault({}),
     spool: SpoolConfig.prefault({}),
   })
   .superRefine((config, context) => {

@@ -1,24 +1,36 @@
-import type { CommandResult, Heartbeat } from "@homeostat/schemas";
+import type { CommandResult, DesiredPlugins, Heartbeat, Progress } from "@homeostat/schemas";
 
 export interface OutgoingBatch {
   readonly topic: string;
   readonly value: Uint8Array;
 }
 
-/** Resolves once the command is written down: only then may the platform forget that it has to deliver it. */
-export type TakeCommand = (signed: unknown) => Promise<void>;
+/** What the platform asks of an agent. Nothing of it is trusted before it has been verified. */
+export interface OrderListener {
+  /** A Command. Resolves once it is written down: only then may the platform forget that it has to deliver it. Rejects: it must come again. */
+  command(value: unknown): Promise<void>;
+  /** A SignedCancel. As above. */
+  cancel(value: unknown): Promise<void>;
+  /** Keys that were typed into a running command; dropped when it is not running. */
+  input(commandId: string, data: Buffer): void;
+  resize(commandId: string, columns: number, rows: number): void;
+  desired(desired: DesiredPlugins): void;
+}
 
 export interface CommandSubscription {
   stop(): Promise<void>;
 }
 
-/** The one seam between an agent and the platform: the bus itself, or a relay where agents hold no credentials for the bus. */
+/** The one seam between an agent and the platform: the bus itself, or the channel where agents hold no credentials for the bus. */
 export interface Link {
   /** Resolves when all of them are durable, in this order; rejects as a whole. */
   publish(batches: readonly OutgoingBatch[]): Promise<void>;
-  /** Delivers each command for this host at least once. */
-  onCommand(take: TakeCommand): Promise<CommandSubscription>;
+  /** Delivers each order for this host at least once. */
+  onOrder(listener: OrderListener): Promise<CommandSubscription>;
+  /** Resolves when the result is durable on the bus. */
   publishResult(result: CommandResult): Promise<void>;
+  /** May be lost; never blocks. */
+  publishProgress(progress: Progress): void;
   publishHeartbeat(heartbeat: Heartbeat): Promise<void>;
 }
 

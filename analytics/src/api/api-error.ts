@@ -12,6 +12,8 @@ export const ErrorBody = z.strictObject({
     message: z.string(),
     /** Which parameters are wrong, each with its path. */
     problems: z.array(z.string()).optional(),
+    /** Why a part of the platform refused: its own word for it, such as `no_targets`. */
+    refusal: z.string().optional(),
   }),
 });
 type ErrorBody = z.infer<typeof ErrorBody>;
@@ -19,6 +21,7 @@ type ErrorBody = z.infer<typeof ErrorBody>;
 export const API_ERROR_CODES = {
   bad_request: 400,
   unauthorized: 401,
+  forbidden: 403,
   not_found: 404,
   method_not_allowed: 405,
   refused: 409,
@@ -36,10 +39,12 @@ export class ApiError extends Error {
   override readonly name = "ApiError";
   readonly code: ApiErrorCode;
   readonly problems: readonly string[];
-  constructor(code: ApiErrorCode, message: string, problems: readonly string[] = []) {
+  readonly refusal: string;
+  constructor(code: ApiErrorCode, message: string, problems: readonly string[] = [], refusal = "") {
     super(message);
     this.code = code;
     this.problems = problems;
+    this.refusal = refusal;
   }
 }
 
@@ -77,8 +82,13 @@ export const toApiError = (error: FastifyError | Error): ApiError => {
     : new ApiError(code, error.message);
 };
 
-export const errorBody = ({ code, message, problems }: ApiError): ErrorBody => ({
-  error: { code, message, ...(problems.length > 0 && { problems: [...problems] }) },
+export const errorBody = ({ code, message, problems, refusal }: ApiError): ErrorBody => ({
+  error: {
+    code,
+    message,
+    ...(problems.length > 0 && { problems: [...problems] }),
+    ...(refusal !== "" && { refusal }),
+  },
 });
 
 export const answerError =

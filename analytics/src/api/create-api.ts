@@ -9,23 +9,34 @@ import {
 import { heartbeats } from "../queries/heartbeats.ts";
 import { incidentsList } from "../queries/incidents.ts";
 import { retentionRoute } from "../space/retention-route.ts";
-import { bearerCheck, bearerTest, checkLoopbackHost } from "./access.ts";
+import { type Access, checkLoopbackHost, createAccess } from "./access.ts";
+import { agentRoutes } from "./agent-routes.ts";
 import { ApiError, answerError } from "./api-error.ts";
 import type { ApiInstance } from "./api-instance.ts";
 import type { ApiPorts } from "./api-ports.ts";
+import { auditRoutes } from "./audit-routes.ts";
 import { type DeadLetterPort, dlqReplayRoute, dlqRoutes } from "./dlq-routes.ts";
+import { enrolmentRoutes } from "./enrolment-routes.ts";
+import type { AgentPlatform } from "./fleet-ports.ts";
 import { decisionRoutes, incidentRoutes, reportRoute, runRoute } from "./incident-routes.ts";
+import { jobReadRoutes, jobWriteRoutes } from "./job-routes.ts";
 import { ledgerRoutes, type WaitingPort } from "./ledger-routes.ts";
 import { logRoutes } from "./log-routes.ts";
 import { metricRoutes } from "./metric-routes.ts";
 import { healthRoute, platformRoutes, reloadRoute } from "./platform-routes.ts";
+import { pluginReadRoutes, pluginWriteRoutes } from "./plugin-routes.ts";
+import type { ApiUser, Role } from "./principal.ts";
 import { timeRange } from "./query-strings.ts";
+import { shellRoutes, transcriptRoutes } from "./shell-routes.ts";
 import { renderStartPage, type StartPage } from "./start-page.ts";
 
 export interface ApiOptions extends ApiPorts {
   readonly version: string;
-  /** What POST wants as `Authorization: Bearer …`. */
+  /** Of the data directory: who has it may do everything. POST wants it, or a user's, as `Authorization: Bearer …`. */
   readonly token: string;
+  readonly users?: readonly ApiUser[];
+  /** Absent where control does not run in this process. */
+  readonly agentPlatform?: AgentPlatform;
   /** Absent where this process has no bus. */
   readonly deadLetters?: DeadLetterPort;
   /** What waits on the bus; absent where this process has none. */
@@ -65,36 +76,71 @@ const startPage = async (options: ApiOptions): Promise<StartPage> => {
   return { version, nowUnixMs, components, incidents, agents };
 };
 
-const apiRoutes = (api: ApiInstance, options: ApiOptions): void => {
-  const wantToken = bearerCheck(options.token);
-  const bearsToken = bearerTest(options.token);
-  healthRoute(api, options, {
-    version: options.version,
-    maySeeParts: (request) => options.isLoopback || bearsToken(request),
+/** Routes that want one of these roles. */
+const under = (api: ApiInstance, check: ReturnType<Access["want"]>, routes: (scope: ApiInstance) => void): void => {
+  api.register(async (scope) => {
+    scope.addHook("onRequest", async (request) => check(request));
+    routes(scope);
   });
-  api.register(async (reading) => {
-    if (!options.isLoopback) reading.addHook("onRequest", async (request) => wantToken(request));
+};
+
+const platformScopes = (api: ApiInstance, options: ApiOptions, access: Access): void => {
+  const want = (...roles: readonly Role[]) => access.want(...roles);
+  const readAll = options.isLoopback ? () => undefined : want();
+  under(api, readAll, (reading) => {
     metricRoutes(reading, options);
     logRoutes(reading, options);
     incidentRoutes(reading, options);
     reportRoute(reading, options);
     runRoute(reading, options);
-    platformRoutes(reading, options);
+    if (options.agentPlatform === undefined) platformRoutes(reading, options);
     retentionRoute(reading, options);
     ledgerRoutes(reading, options);
     if (options.deadLetters !== undefined) dlqRoutes(reading, options.deadLetters);
     reading.get("/openapi.json", { schema: { hide: true } }, async () => reading.swagger());
   });
-  api.register(async (deciding) => {
-    deciding.addHook("onRequest", async (request) => wantToken(request));
-    decisionRoutes(deciding, options);
-    reloadRoute(deciding, options);
-    if (options.deadLetters !== undefined) dlqReplayRoute(deciding, options.deadLetters);
+  decisionRoutes(api, options, access);
+  under(api, want("admin"), (admin) => {
+    reloadRoute(admin, options);
+    if (options.deadLetters !== undefined) dlqReplayRoute(admin, options.deadLetters, access);
   });
 };
 
-/** The read API, the two decisions that a person may take, and a start page. The caller listens, and may add routes of its own. */
+const agentScopes = (
+  api: ApiInstance,
+  { fleet, plugins, enrolment, audit, shell }: AgentPlatform,
+  { access, now }: { readonly access: Access; readonly now: () => number },
+): void => {
+  under(api, access.readFleet, (reading) => {
+    agentRoutes(reading, fleet);
+    jobReadRoutes(reading, fleet, now);
+    pluginReadRoutes(reading, plugins);
+  });
+  jobWriteRoutes(api, fleet, access);
+  under(api, access.want("admin"), (admin) => {
+    pluginWriteRoutes(admin, plugins, access);
+    enrolmentRoutes(admin, enrolment, access);
+  });
+  under(api, access.want("approver", "admin"), (reviewing) => {
+    auditRoutes(reviewing, audit);
+    transcriptRoutes(reviewing, shell);
+  });
+  under(api, access.want("shell"), (opening) => shellRoutes(opening, shell, access));
+};
+
+const apiRoutes = (api: ApiInstance, options: ApiOptions, access: Access): void => {
+  healthRoute(api, options, {
+    version: options.version,
+    maySeeParts: (request) => options.isLoopback || access.of(request) !== null,
+  });
+  platformScopes(api, options, access);
+  if (options.agentPlatform !== undefined) agentScopes(api, options.agentPlatform, { access, now: options.now });
+};
+
+/** The read API, what people and programs may decide and ask for, and a start page. The caller listens, and may add routes of its own. */
 export const createApi = (options: ApiOptions): FastifyInstance => {
+  const { token, users = [], isLoopback } = options;
+  const access = createAccess({ token, users, isLoopback });
   const app = Fastify({
     logger: false,
     bodyLimit: BODY_BYTES_MAX,
@@ -125,11 +171,11 @@ export const createApi = (options: ApiOptions): FastifyInstance => {
       openapi: { ...API_DESCRIPTION.openapi, info: { title: "Homeostat", version: options.version } },
       transform: jsonSchemaTransform,
     });
-    await scope.register(async (api) => apiRoutes(api.withTypeProvider<ZodTypeProvider>(), options), {
+    await scope.register(async (api) => apiRoutes(api.withTypeProvider<ZodTypeProvider>(), options, access), {
       prefix: "/api/v1",
     });
     scope.get("/", { schema: { hide: true } }, async (request, reply) => {
-      if (!options.isLoopback) bearerCheck(options.token)(request);
+      if (!options.isLoopback) access.known(request);
       const html = renderStartPage(await startPage(options));
       return reply
         .type("text/html; charset=utf-8")

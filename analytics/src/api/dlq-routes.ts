@@ -1,7 +1,9 @@
 import { BusError } from "@homeostat/schemas";
 import { z } from "zod";
+import type { Access } from "./access.ts";
 import { ApiError, ErrorBody } from "./api-error.ts";
 import type { ApiInstance } from "./api-instance.ts";
+import { deciderOf } from "./principal.ts";
 
 const LETTERS_MAX = 500;
 
@@ -104,8 +106,8 @@ export const dlqRoutes = (api: ApiInstance, dlq: DeadLetterPort): void => {
   );
 };
 
-/** Under a scope that wants the token. */
-export const dlqReplayRoute = (api: ApiInstance, dlq: DeadLetterPort): void => {
+/** Under a scope that wants an admin. */
+export const dlqReplayRoute = (api: ApiInstance, dlq: DeadLetterPort, access: Access): void => {
   api.post(
     "/dlq/replay",
     {
@@ -121,6 +123,9 @@ export const dlqReplayRoute = (api: ApiInstance, dlq: DeadLetterPort): void => {
         response: { 200: Replayed, ...errors },
       },
     },
-    ({ body: { ids, by, dry_run } }) => dlq.replay(ids, { by, dryRun: dry_run }).catch(busFailed),
+    (request) => {
+      const { ids, by, dry_run } = request.body;
+      return dlq.replay(ids, { by: deciderOf(access.known(request), by), dryRun: dry_run }).catch(busFailed);
+    },
   );
 };

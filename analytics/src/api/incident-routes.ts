@@ -4,10 +4,13 @@ import { incidentById, incidentsList } from "../queries/incidents.ts";
 import { resultsByCommand } from "../queries/results.ts";
 import { runById, runsByIncident } from "../queries/runs.ts";
 import { abandoned } from "./abandoned.ts";
+import type { Access } from "./access.ts";
 import { ApiError, ErrorBody } from "./api-error.ts";
 import type { ApiInstance } from "./api-instance.ts";
-import { type ApiPorts, type Refused, ReportFormat } from "./api-ports.ts";
+import { type ApiPorts, ReportFormat } from "./api-ports.ts";
+import { deciderOf } from "./principal.ts";
 import { commaList, TimeRange, timeRange } from "./query-strings.ts";
+import { orRefuse } from "./refusal.ts";
 
 const DAY_MS = 86_400_000;
 const RECENT_DAYS = 30;
@@ -19,11 +22,6 @@ const Name = z.string().min(1).max(255);
 const errors = { "4xx": ErrorBody, "5xx": ErrorBody };
 
 const notFound = (what: string, id: string): ApiError => new ApiError("not_found", `no ${what} ${JSON.stringify(id)}`);
-
-const orRefuse = <T extends object>(answer: T | Refused): T => {
-  if (!("refused" in answer)) return answer;
-  throw new ApiError(answer.refused === "not_found" ? "not_found" : "refused", answer.message);
-};
 
 const MEDIA_TYPES: Readonly<Record<ReportFormat, string>> = {
   json: "application/json; charset=utf-8",
@@ -151,11 +149,13 @@ export const runRoute = (api: ApiInstance, ports: ApiPorts): void => {
 const REPORT_POLICY =
   "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
-/** Under a scope that wants the token. */
-export const decisionRoutes = (api: ApiInstance, ports: ApiPorts): void => {
+/** Each of them wants a role of its own. */
+export const decisionRoutes = (api: ApiInstance, ports: ApiPorts, access: Access): void => {
+  const approves = access.want("approver");
   api.post(
     "/runs/:run_id/decision",
     {
+      onRequest: async (request) => approves(request),
       schema: {
         summary: "Approves or refuses a run that awaits approval",
         security: [{ token: [] }],
@@ -164,12 +164,18 @@ export const decisionRoutes = (api: ApiInstance, ports: ApiPorts): void => {
         response: { 200: z.strictObject({ run: RemediationRun }), ...errors },
       },
     },
-    async ({ params, body }) => ({ run: orRefuse(await ports.decide(params.run_id, body)) }),
+    async (request) => {
+      const { params, body } = request;
+      const by = deciderOf(access.known(request), body.by);
+      return { run: orRefuse(await ports.decide(params.run_id, { ...body, by })) };
+    },
   );
 
+  const acknowledges = access.want("operator", "approver", "admin");
   api.post(
     "/incidents/:incident_id/acknowledge",
     {
+      onRequest: async (request) => acknowledges(request),
       schema: {
         summary: "Says that a person has seen the incident",
         security: [{ token: [] }],
@@ -178,6 +184,9 @@ export const decisionRoutes = (api: ApiInstance, ports: ApiPorts): void => {
         response: { 200: z.strictObject({ incident: Incident }), ...errors },
       },
     },
-    async ({ params, body }) => ({ incident: orRefuse(await ports.acknowledge(params.incident_id, body.by)) }),
+    async (request) => {
+      const by = deciderOf(access.known(request), request.body.by);
+      return { incident: orRefuse(await ports.acknowledge(request.params.incident_id, by)) };
+    },
   );
 };

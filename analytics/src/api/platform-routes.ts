@@ -63,7 +63,7 @@ export const platformRoutes = (api: ApiInstance, ports: ApiPorts): void => {
   );
 };
 
-/** Under a scope that wants the token. */
+/** Under a scope that wants an admin. */
 export const reloadRoute = (api: ApiInstance, ports: ApiPorts): void => {
   api.post(
     "/reload",

@@ -1,8 +1,9 @@
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { type ApiClient, connect } from "./client.ts";
+import { type ApiClient, connectTo } from "./client.ts";
+import { FLAGS } from "./flags.ts";
 import { table } from "./style.ts";
-import { UsageError, type Verb, type VerbInput } from "./verb.ts";
+import { UsageError, type Verb, type VerbInput, verbsOf } from "./verb.ts";
 
 const Letter = z.object({
   id: z.string(),
@@ -62,18 +63,10 @@ const line = (letter: Letter): readonly string[] => [
   letter.replay_of === null ? letter.detail : `${letter.detail} (replay of ${letter.replay_of})`,
 ];
 
-const COMMON = {
-  "data-dir": { type: "string", default: ".homeostat" },
-  json: { type: "boolean", default: false },
-} as const;
-
-const list = async ({ args, out }: VerbInput): Promise<number> => {
-  const { values } = parseArgs({
-    args: [...args],
-    options: { ...COMMON, topic: { type: "string" }, reason: { type: "string" }, after: { type: "string" } },
-  });
+const list = async ({ args, env, out }: VerbInput): Promise<number> => {
+  const { values } = parseArgs({ args: [...args], options: FLAGS["dlq list"] });
   const { topic, reason, after } = values;
-  const found = await page(connect(values["data-dir"]), { topic, reason, after, limit: LIST_MAX });
+  const found = await page(connectTo(values, env), { topic, reason, after, limit: LIST_MAX });
   if (values.json) out(JSON.stringify(found));
   else if (found.letters.length === 0) out(found.next === null ? "no dead letters" : "no dead letters so far");
   else out(table([["letter", "since", "reason", "from", "holds", "detail"], ...found.letters.map(line)]));
@@ -81,11 +74,11 @@ const list = async ({ args, out }: VerbInput): Promise<number> => {
   return 0;
 };
 
-const show = async ({ args, out }: VerbInput): Promise<number> => {
-  const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: COMMON });
+const show = async ({ args, env, out }: VerbInput): Promise<number> => {
+  const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: FLAGS["dlq show"] });
   const [id, ...rest] = positionals;
   if (id === undefined || rest.length > 0) throw new UsageError("give exactly one dead letter: topic/partition/offset");
-  const letter = await connect(values["data-dir"]).get(`/api/v1/dlq/letter?id=${encodeURIComponent(id)}`, Shown);
+  const letter = await connectTo(values, env).get(`/api/v1/dlq/letter?id=${encodeURIComponent(id)}`, Shown);
   if (values.json) {
     out(JSON.stringify(letter));
     return 0;
@@ -130,19 +123,9 @@ const tell = ({ replayed, refused }: Replayed, isDryRun: boolean, out: (line: st
 };
 
 const replay = async ({ args, env, out, err }: VerbInput): Promise<number> => {
-  const { values, positionals } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      ...COMMON,
-      all: { type: "boolean", default: false },
-      topic: { type: "string" },
-      reason: { type: "string" },
-      "dry-run": { type: "boolean", default: false },
-      by: { type: "string" },
-    },
-  });
-  const api = connect(values["data-dir"]);
+  const options = FLAGS["dlq replay"];
+  const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
+  const api = connectTo(values, env);
   const ids = await idsOf(api, positionals, values);
   const [by, dry_run] = [values.by ?? env.USER ?? "unknown", values["dry-run"]];
   const done: Replayed = { replayed: [], refused: [] };
@@ -160,12 +143,5 @@ const replay = async ({ args, env, out, err }: VerbInput): Promise<number> => {
   return done.refused.length === 0 ? 0 : 1;
 };
 
-const VERBS: Readonly<Record<string, Verb>> = { list, show, replay };
-
 /** `homeostat dlq list | show | replay`: what could not be inserted. */
-export const dlq: Verb = async (input) => {
-  const [name = "", ...args] = input.args;
-  const verb = VERBS[name];
-  if (verb === undefined) throw new UsageError(`dlq ${name}: want list, show or replay`);
-  return verb({ ...input, args });
-};
+export const dlq: Verb = verbsOf("dlq", { list, show, replay });

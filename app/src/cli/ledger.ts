@@ -2,7 +2,8 @@ import { parseArgs } from "node:util";
 import { Balance } from "@homeostat/analytics";
 import { z } from "zod";
 import { parseDurationMs } from "../duration.ts";
-import { connect } from "./client.ts";
+import { connectTo } from "./client.ts";
+import { FLAGS } from "./flags.ts";
 import { style, table } from "./style.ts";
 import { UsageError, type Verb } from "./verb.ts";
 
@@ -33,23 +34,15 @@ const line = (balance: Balance): readonly string[] => [
 ];
 
 /** `homeostat ledger`: what became of every row, by sender and topic. Exit code 1 when an account does not close. */
-export const ledger: Verb = async ({ args, out }) => {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      "data-dir": { type: "string", default: ".homeostat" },
-      json: { type: "boolean", default: false },
-      host: { type: "string" },
-      since: { type: "string", default: "1d" },
-    },
-  });
+export const ledger: Verb = async ({ args, env, out }) => {
+  const { values } = parseArgs({ args: [...args], options: FLAGS.ledger });
   const sinceMs = parseDurationMs(values.since);
   if (sinceMs === null) throw new UsageError(`--since ${values.since}: want a time like 90s, 30m, 12h or 7d`);
   const query = new URLSearchParams({
     since_ms: String(sinceMs),
     ...(values.host !== undefined && { host: values.host }),
   });
-  const found = await connect(values["data-dir"]).get(`/api/v1/ledger?${query}`, Ledger);
+  const found = await connectTo(values, env).get(`/api/v1/ledger?${query}`, Ledger);
   const open = found.ledger.filter(({ state }) => state === "open");
   if (values.json) out(JSON.stringify(found));
   else if (found.ledger.length === 0) out("nobody has told or sent anything");

@@ -107,6 +107,10 @@ const heartbeat: Heartbeat = {
   started_at_unix_ms: AT,
   ledger: { produced: 0, delivered: 0, spooled: 0, dropped: {} },
   spool_bytes: 0,
+  site: "",
+  labels: {},
+  plugins: [],
+  clock_skew_ms: null,
 };
 
 const gatewayReport: GatewayReport = {

@@ -1,12 +1,12 @@
 import type { KeyObject } from "node:crypto";
 import {
-  type Command,
+  type Dispatch,
+  dispatchOf,
   type Facts,
+  type GrantTerms,
   type Notification,
   type RemediationRun,
-  type SignedCommand,
   type Step,
-  signCommand,
 } from "@homeostat/schemas";
 import type { FactQuery } from "../actions/fact-query.ts";
 import { headsOfLine } from "../receivers/outbox.ts";
@@ -83,22 +83,34 @@ export const wakeAt = (world: World, context: Context): number | null => {
   return wake === Infinity ? null : wake;
 };
 
-/** The same bytes whenever it is made, since all of it stands in the journal and Ed25519 is deterministic (RFC 8032). */
-export const commandFor = (
-  { run, step }: { readonly run: RemediationRun; readonly step: Step },
+/** How many hosts of each site a grant touches, of how many that are known there. */
+export type SiteShares = GrantTerms["targets"]["sites"];
+
+/**
+ * One step is a dispatch to one host. All of it but `sites` stands in the journal, so that it says the same whenever it is made, and the
+ * agent knows it by its id in any case. Who has decided for the run stands in it as approver. A plan is allowed along with its way back,
+ * so both go by the plan's risk.
+ */
+export const dispatchFor = (
+  { run, step, sites }: { readonly run: RemediationRun; readonly step: Step; readonly sites: SiteShares },
   { config, signingKey }: { readonly config: Context["config"]; readonly signingKey: KeyObject },
-): SignedCommand => {
+): Dispatch => {
   const issuedAt = run.times.step_started_at_unix_ms ?? 0;
-  const command: Command = {
+  const { decision } = run;
+  const terms: GrantTerms = {
     command_id: step.idempotency_key,
-    host: step.host,
-    executor: step.executor,
-    args: step.args,
-    timeout_ms: step.timeout_ms,
-    output_bytes_max: config.commands.output_bytes_max,
+    job_id: run.run_id,
     requested_by: `remediation/${run.runbook}`.slice(0, 255),
+    executor: step.executor,
+    risk: run.plan?.risk ?? "destructive",
+    targets: { sites },
+    approvals:
+      decision?.approved === true && decision.by !== "" ? [{ by: decision.by, at_unix_ms: decision.at_unix_ms }] : [],
     issued_at_unix_ms: issuedAt,
     not_after_unix_ms: issuedAt + config.commands.delivery_ms,
+    timeout_ms: step.timeout_ms,
+    output_bytes_max: config.commands.output_bytes_max,
+    limits: {},
   };
-  return signCommand(command, signingKey);
+  return dispatchOf(terms, { args: step.args, hosts: [step.host], privateKey: signingKey });
 };

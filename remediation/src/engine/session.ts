@@ -25,7 +25,7 @@ import { webhook } from "../receivers/webhook.ts";
 import { advance } from "./advance.ts";
 import type { Draft, MutableWorld } from "./draft.ts";
 import type { Context, EngineEvent, HeardFinding } from "./event.ts";
-import { commandFor, type Effect, owed, wakeAt } from "./owed.ts";
+import { dispatchFor, type Effect, owed, type SiteShares, wakeAt } from "./owed.ts";
 import { pause, type Timers } from "./timers.ts";
 
 export type GatherFacts = (queries: readonly FactQuery[]) => Promise<Facts>;
@@ -92,6 +92,8 @@ export class Session {
   readonly #onDoubt: () => void;
   readonly #ended = new AbortController();
   readonly #heartbeats = new Map<string, HeartbeatSeen>();
+  /** By host, as its heartbeats say. */
+  readonly #sites = new Map<string, string>();
   readonly #heard = new Map<string, number>();
   readonly #inFlight = new Map<string, Flight>();
   readonly #notBefore = new Map<string, number>();
@@ -326,12 +328,21 @@ export class Session {
     signal.addEventListener("abort", onAbort, { once: true });
     this.#waiters.set(step.idempotency_key, { resolve: answer.resolve, settled });
     try {
-      const value = Buffer.from(JSON.stringify(commandFor({ run, step }, this.#ports)));
-      await this.#ports.bus.publish([{ topic: "agent.commands", key: step.host, value }]);
+      const dispatch = dispatchFor({ run, step, sites: this.#sharesOf(step.host) }, this.#ports);
+      const value = Buffer.from(JSON.stringify(dispatch));
+      await this.#ports.bus.publish([{ topic: "agent.commands", key: step.idempotency_key, value }]);
       return await answer.promise;
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  /** One host of those that were heard of at its site. Where no site is known, an agent with a limit for its site refuses it. */
+  #sharesOf(host: string): SiteShares {
+    const site = this.#sites.get(host) ?? "";
+    if (site === "") return { default: { targeted: 1, of: 1 } };
+    const of = [...this.#sites.values()].filter((other) => other === site).length;
+    return { [site]: { targeted: 1, of } };
   }
 
   async #deliver({ notification }: Extract<Effect, { kind: "deliver" }>, signal: AbortSignal): Promise<Delivery> {
@@ -404,8 +415,9 @@ export class Session {
     for (const message of messages) {
       if (message.value === null) continue;
       const beat = this.#decode(message, Heartbeat);
-      if (beat !== null)
-        setCapped(this.#heartbeats, beat.host, { atUnixMs: beat.at_unix_ms, state: beat.state }, HOSTS_MAX);
+      if (beat === null) continue;
+      setCapped(this.#heartbeats, beat.host, { atUnixMs: beat.at_unix_ms, state: beat.state }, HOSTS_MAX);
+      setCapped(this.#sites, beat.host, beat.site, HOSTS_MAX);
     }
   }
 }

@@ -6,7 +6,7 @@ import { BATCH_VERSION, encodeValue } from "./batch-header.ts";
 import { BATCH_FLUSH_BYTES, BLOCK_BYTES_MAX } from "./batch-limits.ts";
 import { readNativeBlock } from "./native-block-reader.ts";
 import { type ColumnWriter, columnWriter, ZERO_OF } from "./native-column-writer.ts";
-import type { TelemetryRow } from "./telemetry-row.ts";
+import type { AppendedRow, TelemetryRow } from "./telemetry-row.ts";
 import { varuintBytes, writeVaruint } from "./varuint.ts";
 
 /** The fastest level: higher ones gain a tenth of the size for twice the time. The header carries the checksum. */
@@ -74,7 +74,7 @@ export class BatchBuilder<S extends TelemetrySchema> {
     return this.#rowCount >= BATCH_ROWS_MAX || this.#byteLength >= BATCH_FLUSH_BYTES;
   }
 
-  append(row: TelemetryRow<S>): void {
+  append(row: TelemetryRow<S> | AppendedRow<S>): void {
     if (this.#rowCount >= BATCH_ROWS_MAX) throw new BatchError("full", `the batch has ${BATCH_ROWS_MAX} rows already`);
     const values = row as Readonly<Record<string, unknown>>;
     this.#appendCells(values);

@@ -38,6 +38,15 @@ class GrowingBytes {
     this.bytes = grown;
   }
 
+  /** What stands from here to the end, once more; answers where it begins. */
+  repeat(from: number): number {
+    const start = this.end;
+    this.reserve(start - from);
+    this.bytes.copyWithin(start, from, start);
+    this.end = start + (start - from);
+    return start;
+  }
+
   reset(): void {
     this.end = 0;
     if (this.bytes.length > KEPT_BYTES_MAX) this.bytes = Buffer.allocUnsafeSlow(FIRST_BYTES);
@@ -59,11 +68,24 @@ const checkText = (text: unknown, what: string): string => {
   return text;
 };
 
+const checkBytes = (bytes: Uint8Array): Uint8Array => {
+  if (bytes.length <= STRING_BYTES_MAX) return bytes;
+  throw new BatchError("too_long", `a string of ${bytes.length} bytes, at most ${STRING_BYTES_MAX} are allowed`);
+};
+
 /** VarUInt length and UTF-8 bytes, one after the other. */
 class TextBytes extends GrowingBytes {
   push(text: string): void {
     this.reserve(text.length * 3 + 5);
     if (text.length > SHORT_TEXT_LENGTH || !this.#pushShortAscii(text)) this.#push(text);
+  }
+
+  /** Valid UTF-8 already. */
+  pushBytes(text: Uint8Array): void {
+    this.reserve(text.length + 5);
+    this.end = writeVaruint(this.bytes, this.end, text.length);
+    this.bytes.set(text, this.end);
+    this.end += text.length;
   }
 
   #pushShortAscii(text: string): boolean {
@@ -97,9 +119,9 @@ class StringColumnWriter implements ColumnWriter {
     return this.#text.end;
   }
   append(value: unknown): void {
-    const text = checkText(value, "a string");
     this.#rowStart = this.#text.end;
-    this.#text.push(text);
+    if (value instanceof Uint8Array) this.#text.pushBytes(checkBytes(value));
+    else this.#text.push(checkText(value, "a string"));
   }
   undo(): void {
     this.#text.end = this.#rowStart;
@@ -127,6 +149,8 @@ class MapColumnWriter implements ColumnWriter {
   #values = new TextBytes();
   #entries = 0;
   #rowStart = { entries: 0, keys: 0, values: 0 };
+  /** The newest row's map, when it is frozen: the same object again is the same bytes again. */
+  #frozen: object | null = null;
 
   get byteLength(): number {
     return this.#totals.end + this.#keys.end + this.#values.end;
@@ -134,6 +158,10 @@ class MapColumnWriter implements ColumnWriter {
 
   append(value: unknown): void {
     if (typeof value !== "object" || value === null || Array.isArray(value)) throw wrong("a map of strings", value);
+    if (value === this.#frozen) {
+      this.#appendAgain();
+      return;
+    }
     const map = value as Readonly<Record<string, unknown>>;
     const names = Object.keys(map);
     if (names.length > MAP_ENTRIES_MAX) {
@@ -152,9 +180,21 @@ class MapColumnWriter implements ColumnWriter {
     }
     this.#entries += names.length;
     pushTotal(this.#totals, this.#entries);
+    this.#frozen = Object.isFrozen(value) ? value : null;
+  }
+
+  #appendAgain(): void {
+    const start = this.#rowStart;
+    const entries = this.#entries - start.entries;
+    start.entries = this.#entries;
+    start.keys = this.#keys.repeat(start.keys);
+    start.values = this.#values.repeat(start.values);
+    this.#entries += entries;
+    pushTotal(this.#totals, this.#entries);
   }
 
   undo(): void {
+    this.#frozen = null;
     this.#totals.end -= 8;
     this.#entries = this.#rowStart.entries;
     this.#keys.end = this.#rowStart.keys;
@@ -162,6 +202,7 @@ class MapColumnWriter implements ColumnWriter {
   }
 
   reset(): void {
+    this.#frozen = null;
     this.#entries = 0;
     for (const part of [this.#totals, this.#keys, this.#values]) part.reset();
   }

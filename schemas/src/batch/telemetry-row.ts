@@ -29,3 +29,8 @@ export type TelemetryRow<S extends TelemetrySchema> = {
 } & {
   readonly [C in ColumnsOf<S> as C extends { readonly optional: true } ? C["name"] : never]?: ValueOf<C["type"]>;
 };
+
+/** As it is appended: text may come as bytes that are valid UTF-8, and is copied as it stands. */
+export type AppendedRow<S extends TelemetrySchema> = {
+  readonly [C in keyof TelemetryRow<S>]: TelemetryRow<S>[C] extends string ? string | Uint8Array : TelemetryRow<S>[C];
+};

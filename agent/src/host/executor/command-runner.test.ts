@@ -14,11 +14,13 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { Command, type CommandResult, signCommand } from "@homeostat/schemas";
+import type { CommandResult, Grant, SignedGrant } from "@homeostat/schemas";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { quietLog } from "../quiet-log.fixture.ts";
+import { type CommandTerms, commandBy } from "./command.fixture.ts";
 import { CommandRunner, type CommandRunnerOptions } from "./command-runner.ts";
 import { type Executor, succeeded } from "./executor.ts";
+import { createExecutorRegistry } from "./registry.ts";
 
 const NOW = 1_800_000_000_000;
 const keys = generateKeyPairSync("ed25519");
@@ -34,25 +36,18 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-const command = (options: Partial<Command> = {}) =>
-  Command.parse({
-    command_id: "c1",
-    host: "h",
-    executor: "count",
-    args: {},
-    timeout_ms: 5000,
-    output_bytes_max: 1000,
-    requested_by: "engine",
-    issued_at_unix_ms: NOW,
-    not_after_unix_ms: NOW + 60_000,
-    ...options,
-  });
-const sign = (options: Partial<Command> = {}) => signCommand(command(options), keys.privateKey);
+const sign = (options: CommandTerms = {}) => commandBy(keys.privateKey, options);
+
+const altered = (changes: Partial<Grant>): SignedGrant => ({
+  ...sign().signed,
+  grant: { ...sign().signed.grant, ...changes },
+});
 
 const counting = () => {
   const ran: string[] = [];
   const executor: Executor = {
     name: "count",
+    risk: "reversible",
     prepare: (args) => ({
       target: JSON.stringify(args),
       run: async () => {
@@ -70,7 +65,9 @@ const begin = (executor: Executor, options: Partial<CommandRunnerOptions> = {}) 
     dir,
     proc: "/proc",
     trustedKeys: [keys.publicKey],
-    executors: [executor],
+    executors: createExecutorRegistry([executor]),
+    policy: () => null,
+    publishProgress: () => undefined,
     publishResult: async (result) => {
       results.push(result);
       onResult();
@@ -110,14 +107,20 @@ describe("command runner", () => {
   });
 
   test.each([
-    ["an unknown key", signCommand(command(), strangers.privateKey), "unknown key"],
-    ["a changed argument", { ...sign(), command: command({ args: { more: 1 } }) }, "signature"],
+    ["an unknown key", commandBy(strangers.privateKey), "unknown key"],
+    ["changed arguments", { ...sign(), args: { more: 1 } }, "arguments"],
+    ["another grant under the same signature", { ...sign(), signed: altered({ risk: "destructive" }) }, "signature"],
     [
       "the key id of a trusted key over a strange signature",
-      { ...signCommand(command(), strangers.privateKey), key_id: sign().key_id },
+      {
+        ...sign(),
+        signed: { ...commandBy(strangers.privateKey).signed, key_id: sign().signed.key_id },
+      },
       "signature",
     ],
-    ["no signature", { command: command(), key_id: sign().key_id, signature: "" }, "signature"],
+    ["no signature", { ...sign(), signed: { ...sign().signed, signature: "" } }, "signature"],
+    ["the proof of another host", { ...sign({ host: "other", hosts: ["h", "other"] }), host: "h" }, "not for h"],
+    ["a host that the grant does not name", { ...sign({ host: "other" }), host: "h" }, "not for h"],
   ])("refuses %s", async (_, signed, reason) => {
     const { executor, ran } = counting();
     const runner = begin(executor);
@@ -136,7 +139,7 @@ describe("command runner", () => {
     ["null", null],
     ["text", "x"],
     ["an empty object", {}],
-    ["a command of numbers", { command: { command_id: 1 } }],
+    ["a command of numbers", { host: 1, signed: { grant: { command_id: 1 } } }],
   ])("survives %s", async (_, value) => {
     const { executor, ran } = counting();
     const runner = begin(executor);
@@ -167,6 +170,59 @@ describe("command runner", () => {
     await runner.stop(1000);
   });
 
+  test("answers another grant under an id that it knows with what became of the first, and does not run it", async () => {
+    const { executor, ran } = counting();
+    const runner = begin(executor);
+    await runner.take(sign());
+    await until(1);
+    await runner.take(sign({ args: { other: true }, risk: "destructive", approvals: [{ by: "x", at_unix_ms: NOW }] }));
+    await until(2);
+    expect(results[1]).toEqual(results[0]);
+    expect(ran).toEqual(["{}"]);
+    await runner.stop(1000);
+  });
+
+  test("runs a command once that is delivered many times at the same moment, and tells all of them when it is written down", async () => {
+    const { executor, ran } = counting();
+    const runner = begin(executor);
+    await Promise.all(Array.from({ length: 50 }, () => runner.take(sign())));
+    await until(1);
+    expect(ran).toHaveLength(1);
+    await runner.stop(1000);
+  });
+
+  test("asks the host's policy, with the risk that the executor declares here", async () => {
+    const { executor, ran } = counting();
+    const asked: string[] = [];
+    const runner = begin(
+      { ...executor, risk: "destructive" },
+      {
+        policy: ({ grant, risk }) => {
+          asked.push(`${grant.command_id} ${risk}`);
+          return "not on this host";
+        },
+      },
+    );
+    await runner.take(sign());
+    await until(1);
+    expect(results[0]).toMatchObject({ state: "refused", message: "not on this host" });
+    expect([asked, ran]).toEqual([["c1 destructive"], []]);
+    await runner.stop(1000);
+  });
+
+  test("takes a thousand commands at once, and refuses no more than what it has no place for", async () => {
+    const { executor, ran } = counting();
+    const runner = begin(executor, { queueMax: 990 });
+    const ids = Array.from({ length: 1_000 }, (_, index) => `c${index}`);
+    await Promise.all(ids.map((command_id) => runner.take(sign({ command_id, args: { command_id } }))));
+    await until(1_000);
+    const refused = results.filter(({ state }) => state === "refused");
+    expect(new Set(results.map(({ command_id }) => command_id)).size).toBe(1_000);
+    expect(ran.length + refused.length).toBe(1_000);
+    expect(refused.every(({ message }) => message === "990 commands are waiting already")).toBe(true);
+    await runner.stop(1000);
+  });
+
   test("stays expired when the clock goes back", async () => {
     let now = NOW + 100_000;
     const { executor, ran } = counting();
@@ -186,6 +242,7 @@ describe("command runner", () => {
     let most = 0;
     const executor: Executor = {
       name: "count",
+      risk: "reversible",
       prepare: (args) => {
         const target = String((args as { target: number }).target);
         return {
@@ -216,6 +273,7 @@ describe("command runner", () => {
   test("answers timed_out when an executor notices that its time is over", async () => {
     const executor: Executor = {
       name: "count",
+      risk: "reversible",
       prepare: () => ({
         target: "t",
         run: ({ signal }) =>
@@ -258,6 +316,7 @@ describe("command runner", () => {
   test("makes a result of control characters fit a message", async () => {
     const executor: Executor = {
       name: "count",
+      risk: "reversible",
       prepare: () => ({ target: "t", run: async () => succeeded("", "\u0001".repeat(1_000_000)) }),
     };
     const runner = begin(executor);
@@ -322,7 +381,7 @@ test("a command that is killed with its agent is lost: it is never run again, an
       const id = `long-${life}`;
       ids.push(id);
       const at = Date.now();
-      const one = command({
+      const one = sign({
         command_id: id,
         executor: "exec.run",
         args: { name: "effect", args: { id, seconds: 1000 } },
@@ -330,7 +389,7 @@ test("a command that is killed with its agent is lost: it is never run again, an
         issued_at_unix_ms: at,
         not_after_unix_ms: at + 600_000,
       });
-      appendFileSync(files.commands, `${JSON.stringify(signCommand(one, keys.privateKey))}\n`);
+      appendFileSync(files.commands, `${JSON.stringify(one)}\n`);
       child = start();
       const gone = once(child, "exit");
       // In the middle: its effect is there, its end is far away.

@@ -1,381 +1,484 @@
-import { createHash, type KeyObject } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Command, type CommandResult, type InvocationState, type Log, verifyCommand } from "@homeostat/schemas";
-import { ProcFile } from "../collectors/proc-file.ts";
-import { isAlive, type ProcessStat, readProcessStat } from "../collectors/process-stat.ts";
-import type { Executor, Outcome, Prepared } from "./executor.ts";
-import { Journal, type JournalEntry } from "./journal.ts";
-import { markedProcesses } from "./marked-processes.ts";
-import { signalGroup } from "./process-group.ts";
+import {
+  type Cancel,
+  type Command,
+  type CommandResult,
+  type Grant,
+  type InvocationState,
+  type Log,
+  type Progress,
+  type ResourceLimits,
+  verifyCancel,
+  verifyCommand,
+} from "@homeostat/schemas";
+import type { PolicyCheck } from "../policy.ts";
+import { lesserLimits } from "./child-limits.ts";
+import { CommandInput } from "./command-input.ts";
+import { CommandQueue, type Waiting } from "./command-queue.ts";
+import { type End, resultOf } from "./command-result.ts";
+import { CANCELLED, failed, type Outcome, type Prepared } from "./executor.ts";
+import { FileJournal } from "./file-journal.ts";
+import type { DoneEntry, Journal, JournalEntry } from "./journal.ts";
+import { shorten } from "./journal.ts";
+import { childOf, killOrphan, markOf } from "./orphans.ts";
+import { OutputProgress, type ProgressOptions, StateTeller } from "./progress-stream.ts";
+import type { ExecutorRegistry } from "./registry.ts";
+import { ResultReporter } from "./result-reporter.ts";
 
 export const CONCURRENT_MAX = 4;
-export const QUEUE_MAX = 64;
+export const QUEUE_MAX = 1_000;
 /** What is valid for longer than this would have to be remembered for as long. */
 const LIFETIME_MS_MAX = 24 * 3_600_000;
 const COMMAND_BYTES_MAX = 65_536;
-/** A result must fit a message of the bus, whatever JSON makes of its bytes. */
-const RESULT_BYTES_MAX = 458_752;
-/** Beyond the time limit an execution gets this long to notice; then it is given up. */
+/** Of all results that the platform has not taken yet; beyond it they keep the beginning of their output. */
+const UNREPORTED_CHARS_MAX = 16 * 1_048_576;
+const UNREPORTED_KEPT_CHARS = 4_096;
+/** After its end has been asked for, an execution gets this long to notice; then it is given up. */
 const GIVE_UP_MS = 10_000;
-const REPORT_RETRY_MS_MAX = 15_000;
 const TEND_MS = 60_000;
-const MARK = "HOMEOSTAT_COMMAND";
-
-interface Waiting {
-  readonly command: Command;
-  readonly prepared: Prepared;
-}
+const TIMED_OUT = "timed out";
 
 export interface CommandRunnerOptions {
   readonly host: string;
+  /** The agent's own; tells its commands apart from those of other agents on this machine. */
   readonly dir: string;
   readonly proc: string;
   readonly trustedKeys: readonly KeyObject[];
-  /** The allow list, made real. */
-  readonly executors: readonly Executor[];
+  /** For measuring what verification costs; anything but the default belongs into simulations alone. */
+  readonly verify?: typeof verifyCommand;
+  readonly executors: ExecutorRegistry;
+  readonly policy: PolicyCheck;
+  /** The most that a command may take here, whatever its grant says. */
+  readonly limits?: ResourceLimits;
+  readonly concurrentMax?: number;
+  readonly queueMax?: number;
+  /** By default a file in `dir`. Who passes one tends and closes it. */
+  readonly journal?: Journal;
   readonly publishResult: (result: CommandResult) => Promise<void>;
+  /** May lose it. */
+  readonly publishProgress: (progress: Progress) => void;
   readonly now: () => number;
+  readonly monotonicMs?: () => number;
   readonly log: Log;
 }
 
-/** Takes signed commands, and runs each at most once, ever. */
+interface Running {
+  readonly abort: AbortController;
+  readonly input: CommandInput;
+  readonly done: Promise<void>;
+}
+
+/** Takes signed grants, and runs each at most once, ever. */
 export class CommandRunner {
   readonly #options: CommandRunnerOptions;
   readonly #journal: Journal;
-  readonly #queue: Waiting[] = [];
-  readonly #busy = new Set<string>();
-  readonly #running = new Map<string, Promise<void>>();
-  readonly #stopping = new AbortController();
-  #reporting: Promise<void> | null = null;
+  readonly #reporter: ResultReporter;
+  readonly #queue: CommandQueue;
+  readonly #progress: ProgressOptions;
+  readonly #states: StateTeller;
+  /** Being written down: a repetition waits for the same. */
+  readonly #taking = new Map<string, Promise<void>>();
+  readonly #running = new Map<string, Running>();
+  #unreportedChars = 0;
+  #isStopping = false;
   #tending: NodeJS.Timeout | null = null;
 
   constructor(options: CommandRunnerOptions) {
     this.#options = options;
-    this.#journal = Journal.open({ dir: options.dir, log: options.log, nowUnixMs: options.now() });
+    const { dir, log, host, now } = options;
+    this.#journal = options.journal ?? FileJournal.open({ dir, log, nowUnixMs: now() });
+    this.#queue = new CommandQueue({
+      concurrentMax: options.concurrentMax ?? CONCURRENT_MAX,
+      begin: (waiting) => void this.#beginWaiting(waiting),
+    });
+    this.#progress = {
+      host,
+      now,
+      monotonicMs: options.monotonicMs ?? now,
+      publish: options.publishProgress,
+    };
+    this.#states = new StateTeller(this.#progress);
+    this.#reporter = new ResultReporter({
+      publish: options.publishResult,
+      onReported: (commandId, entry) => this.#noteReported(commandId, entry),
+      log,
+    });
   }
 
   /** Settles what an earlier agent left behind. */
   start(): void {
     for (const [commandId, entry] of this.#journal.entries()) {
       if (entry.state === "running") this.#answerLost(commandId, entry);
-      if (entry.state === "accepted") this.#admit(entry.command);
+      if (entry.state === "accepted") this.#admitAgain(entry.command);
+      if (entry.state === "done" && !entry.is_reported) this.#reportDone(commandId, entry);
     }
-    this.#report();
-    this.#tending = setInterval(() => this.#journal.tend(this.#options.now()), TEND_MS);
-    this.#tending.unref();
+    if (this.#options.journal !== undefined) return;
+    this.#tending = setInterval(() => this.#journal.tend(this.#options.now()), TEND_MS).unref();
   }
 
-  /** Resolves once the command is written down, or needs not be; rejects when the disk will not take it: it must come again. */
-  async take(signed: unknown): Promise<void> {
-    const { host, log, trustedKeys } = this.#options;
-    const verified = verifyCommand(signed, trustedKeys);
+  /** A Command. Resolves once it is written down, or needs not be; rejects when the disk will not take it: it must come again. */
+  async take(value: unknown): Promise<void> {
+    const { host, log, trustedKeys, verify = verifyCommand } = this.#options;
+    const verified = verify(value, { host, trustedKeys });
     if ("refused" in verified) {
       log.warn({ reason: verified.refused }, "refused a command");
-      await this.#answerUnverified(signed, verified.refused);
+      await this.#answerUnverified(value, verified.refused);
       return;
     }
-    const { command } = verified;
-    if (command.host !== host) {
-      log.warn({ command_id: command.command_id, host: command.host }, "refused a command for another host");
-      return;
-    }
-    const known = this.#journal.get(command.command_id);
+    const commandId = verified.grant.command_id;
+    const taking = this.#taking.get(commandId);
+    if (taking !== undefined) return taking;
+    const known = this.#journal.get(commandId);
     if (known !== undefined) {
-      if (known.state === "done") this.#journal.note(command.command_id, { ...known, is_reported: false });
-      this.#report();
+      if (known.state === "done") this.#reportAgain(commandId, known);
       return;
     }
-    const refusal = this.#refusalOf(command);
-    if (refusal !== null) {
-      this.#finish(command, refusal.state, { message: refusal.message });
+    const taken = this.#takeNew(verified.command).finally(() => this.#taking.delete(commandId));
+    this.#taking.set(commandId, taken);
+    return taken;
+  }
+
+  /** A SignedCancel. Final: what has not begun never begins, also when it comes only later. Resolves and rejects as `take`. */
+  async cancel(value: unknown): Promise<void> {
+    const { host, log, trustedKeys } = this.#options;
+    const verified = verifyCancel(value, { host, trustedKeys });
+    if ("refused" in verified) {
+      log.warn({ reason: verified.refused }, "refused a cancellation");
       return;
     }
-    this.#journal.write(command.command_id, { state: "accepted", command });
-    log.info(
-      { command_id: command.command_id, executor: command.executor, by: command.requested_by },
-      "accepted a command",
-    );
-    this.#admit(command);
+    const { cancel } = verified;
+    const commandId = cancel.command_id;
+    // Should that fail, it is unknown here, and cancelled all the same.
+    for (let taking = this.#taking.get(commandId); taking !== undefined; taking = this.#taking.get(commandId))
+      await Promise.allSettled([taking]);
+    const running = this.#running.get(commandId);
+    const known = this.#journal.get(commandId);
+    if (running !== undefined) running.abort.abort(CANCELLED);
+    else if (known?.state === "done") this.#reportAgain(commandId, known);
+    else if (known?.state === "accepted") await this.#cancelWaiting(known.command, cancel);
+    else if (known === undefined) await this.#cancelUnseen(cancel);
+  }
+
+  /** To a command that runs; to another it goes nowhere. */
+  input(commandId: string, data: Buffer): void {
+    this.#running.get(commandId)?.input.type(data);
+  }
+
+  resize(commandId: string, columns: number, rows: number): void {
+    this.#running.get(commandId)?.input.resize(columns, rows);
   }
 
   /** Waits for what runs, for at most this long; what is left is answered as lost by the next agent. */
   async stop(graceMs: number): Promise<void> {
-    this.#queue.length = 0;
+    this.#isStopping = true;
+    this.#queue.clear();
     const deadline = delay(graceMs, undefined, { ref: false });
-    await Promise.race([Promise.all(this.#running.values()), deadline]);
-    this.#stopping.abort();
-    await Promise.race([this.#reporting, deadline]);
+    await Promise.race([Promise.all([...this.#running.values()].map(({ done }) => done)), deadline]);
+    this.#states.stop();
+    await Promise.race([this.#reporter.settled(), deadline]);
+    await this.#reporter.stop(deadline);
     if (this.#tending !== null) clearInterval(this.#tending);
-    this.#journal.close();
+    if (this.#options.journal === undefined) await this.#journal.close();
   }
 
-  #refusalOf(command: Command): { state: "refused" | "expired"; message: string } | null {
+  // ——— taking
+
+  async #takeNew(command: Command): Promise<void> {
+    const { grant } = command.signed;
+    const decided = this.#decide(command);
+    if ("state" in decided) {
+      await this.#refuse(grant, decided.state, decided.message);
+      return;
+    }
+    const waiting = { command, prepared: decided };
+    if (this.#queue.tryBegin(waiting)) {
+      await this.#begin(waiting);
+      return;
+    }
+    await this.#journal.write(grant.command_id, { state: "accepted", command });
+    this.#options.log.debug({ command_id: grant.command_id, executor: grant.executor }, "a command waits for its turn");
+    this.#states.tell(grant.command_id, "accepted");
+    // Cancelled while it was written down.
+    if (this.#journal.get(grant.command_id)?.state === "accepted" && !this.#isStopping) this.#queue.add(waiting);
+  }
+
+  #decide(command: Command): Prepared | { state: "refused" | "expired"; message: string } {
+    const { grant } = command.signed;
     const nowUnixMs = this.#options.now();
     const refused = (message: string) => ({ state: "refused" as const, message });
-    if (nowUnixMs > command.not_after_unix_ms) return { state: "expired", message: expiredMessage(command, nowUnixMs) };
-    if (command.not_after_unix_ms - command.issued_at_unix_ms > LIFETIME_MS_MAX)
+    if (nowUnixMs > grant.not_after_unix_ms) return { state: "expired", message: expiredMessage(grant, nowUnixMs) };
+    if (grant.not_after_unix_ms - grant.issued_at_unix_ms > LIFETIME_MS_MAX)
       return refused("valid for more than a day");
     if (Buffer.byteLength(JSON.stringify(command)) > COMMAND_BYTES_MAX)
       return refused(`more than ${COMMAND_BYTES_MAX} bytes`);
     const prepared = this.#prepare(command);
     if ("refused" in prepared) return refused(prepared.refused);
-    if (this.#queue.length >= QUEUE_MAX) return refused(`${QUEUE_MAX} commands are waiting already`);
-    return this.#journal.hasRoom(nowUnixMs) ? null : refused("the journal of commands is full");
+    const queueMax = this.#options.queueMax ?? QUEUE_MAX;
+    if (this.#queue.length >= queueMax) return refused(`${queueMax} commands are waiting already`);
+    return this.#journal.hasRoom(nowUnixMs) ? prepared : refused("the journal of commands is full");
   }
 
-  #prepare(command: Command): Prepared | { refused: string } {
-    const executor = this.#options.executors.find(({ name }) => name === command.executor);
-    return executor?.prepare(command.args) ?? { refused: `${command.executor} is not on this host's allow list` };
+  #prepare({ signed: { grant }, args }: Command): Prepared | { refused: string } {
+    const executor = this.#options.executors.get(grant.executor);
+    if (executor === undefined) return { refused: `${grant.executor} is not on this host's allow list` };
+    const prepared = executor.prepare(args);
+    if ("refused" in prepared) return prepared;
+    const refused = this.#options.policy({ grant, args, risk: prepared.risk ?? executor.risk });
+    return refused === null ? prepared : { refused };
   }
 
-  #admit(command: Command): void {
+  /** Accepted by an earlier agent; what is allowed now counts. */
+  #admitAgain(command: Command): void {
     const prepared = this.#prepare(command);
-    if ("refused" in prepared) {
-      this.#finish(command, "refused", { message: prepared.refused });
+    if ("refused" in prepared) this.#finish(command.signed.grant, "refused", { message: prepared.refused });
+    else this.#queue.add({ command, prepared });
+  }
+
+  /** Written down before it is told, so that it stays so when the clock goes back or the command comes again. */
+  async #refuse(grant: Grant, state: InvocationState, message: string): Promise<void> {
+    const entry = this.#doneEntry(grant, state, { message });
+    if (!this.#journal.hasRoom(this.#options.now())) {
+      // Told and not remembered: what comes again is looked at again.
+      this.#reportDone(grant.command_id, entry);
       return;
     }
-    this.#queue.push({ command, prepared });
-    this.#runNext();
+    await this.#journal.write(grant.command_id, entry).catch((error: unknown) => {
+      this.#options.log.warn({ command_id: grant.command_id, error: String(error) }, "a refusal is not written down");
+    });
+    this.#options.log.info({ command_id: grant.command_id, state, message }, "did not run a command");
+    this.#journalled(grant.command_id, entry);
   }
 
-  #runNext(): void {
-    while (this.#running.size < CONCURRENT_MAX && !this.#stopping.signal.aborted) {
-      const index = this.#queue.findIndex(({ prepared }) => !this.#busy.has(prepared.target));
-      const [next] = index === -1 ? [] : this.#queue.splice(index, 1);
-      if (next === undefined) return;
-      this.#busy.add(next.prepared.target);
-      const done = this.#run(next).finally(() => {
-        this.#busy.delete(next.prepared.target);
-        this.#running.delete(next.command.command_id);
-        this.#runNext();
-      });
-      this.#running.set(next.command.command_id, done);
+  // ——— cancelling
+
+  async #cancelWaiting(command: Command, cancel: Cancel): Promise<void> {
+    const { grant } = command.signed;
+    // Its turn came in this very moment.
+    if (!this.#queue.cancel(grant.command_id)) {
+      this.#running.get(grant.command_id)?.abort.abort(CANCELLED);
+      return;
     }
+    const entry = this.#doneEntry(grant, "cancelled", { message: cancelledMessage(cancel) });
+    await this.#journal.write(grant.command_id, entry);
+    this.#journalled(grant.command_id, entry);
   }
 
-  async #run({ command, prepared }: Waiting): Promise<void> {
+  /** Told only when this host is named: a cancellation without hosts may be of a command that was never meant for it. */
+  async #cancelUnseen(cancel: Cancel): Promise<void> {
+    const nowUnixMs = this.#options.now();
+    const { command_id: commandId, not_after_unix_ms } = cancel;
+    if (nowUnixMs > not_after_unix_ms || not_after_unix_ms > nowUnixMs + 2 * LIFETIME_MS_MAX) return;
+    if (!this.#journal.hasRoom(nowUnixMs, "cancellation")) {
+      // Then there is no room for the command either: it is refused when it comes.
+      this.#options.log.warn({ command_id: commandId }, "no room to remember a cancellation");
+      return;
+    }
+    const isNamed = cancel.hosts.length > 0;
+    const invocation = { commandId, host: this.#options.host, executor: "" };
+    const result = resultOf(invocation, "cancelled", { message: cancelledMessage(cancel) });
+    const entry: DoneEntry = { state: "done", not_after_unix_ms, result, is_reported: !isNamed };
+    await this.#journal.write(commandId, entry);
+    if (isNamed) this.#journalled(commandId, entry);
+  }
+
+  // ——— running
+
+  /** Its turn has come after it had waited. */
+  async #beginWaiting(waiting: Waiting): Promise<void> {
+    const { grant } = waiting.command.signed;
+    const nowUnixMs = this.#options.now();
+    if (nowUnixMs > grant.not_after_unix_ms) {
+      this.#finish(grant, "expired", { message: expiredMessage(grant, nowUnixMs) });
+      this.#queue.ended(waiting.prepared.target);
+      return;
+    }
+    // Not written down means not done: it stays accepted, and is tried again at the next start while it is valid.
+    await this.#begin(waiting).catch((error: unknown) => {
+      this.#options.log.error({ command_id: grant.command_id, error: String(error) }, "a command could not begin");
+    });
+  }
+
+  /** Resolves when it is written down that it runs. Its place among those that run is taken already. */
+  async #begin({ command, prepared }: Waiting): Promise<void> {
+    const { grant } = command.signed;
     const startedUnixMs = this.#options.now();
-    if (startedUnixMs > command.not_after_unix_ms) {
-      this.#finish(command, "expired", { message: expiredMessage(command, startedUnixMs) });
-      return;
-    }
+    const ended = Promise.withResolvers<void>();
+    const running: Running = { abort: new AbortController(), input: new CommandInput(), done: ended.promise };
+    this.#running.set(grant.command_id, running);
+    const leave = () => {
+      this.#running.delete(grant.command_id);
+      this.#queue.ended(prepared.target);
+      ended.resolve();
+    };
+    const entry = { state: "running" as const, command, started_at_unix_ms: startedUnixMs, child: null };
     try {
-      this.#journal.write(command.command_id, {
-        state: "running",
-        command,
-        started_at_unix_ms: startedUnixMs,
-        child: null,
-      });
+      await this.#journal.write(grant.command_id, entry);
     } catch (error) {
-      // Not written down means not done: it stays accepted, and is tried again at the next start while it is valid.
-      this.#options.log.error(
-        { command_id: command.command_id, error: String(error) },
-        "cannot write the journal of commands",
-      );
+      leave();
+      throw error;
+    }
+    void this.#run({ command, prepared }, running, startedUnixMs).finally(leave);
+  }
+
+  async #run({ command, prepared }: Waiting, running: Running, startedUnixMs: number): Promise<void> {
+    const { grant } = command.signed;
+    const { abort } = running;
+    if (abort.signal.aborted) {
+      this.#finish(grant, "cancelled", { message: "cancelled before it began" });
       return;
     }
-    const timeout = AbortSignal.timeout(command.timeout_ms);
-    const outcome = await this.#execute(command, prepared, { startedUnixMs, timeout });
-    const isTimedOut = timeout.aborted && outcome.state === "failed";
-    this.#finish(command, isTimedOut ? "timed_out" : outcome.state, { ...outcome, startedUnixMs });
+    const timeout = setTimeout(() => abort.abort(TIMED_OUT), grant.timeout_ms).unref();
+    this.#states.tell(grant.command_id, "running");
+    const output = new OutputProgress(this.#progress, {
+      id: grant.command_id,
+      outputBytesMax: grant.output_bytes_max,
+      onFirst: () => this.#states.forget(grant.command_id),
+    });
+    const outcome = await this.#execute(command, prepared, { running, output, startedUnixMs });
+    clearTimeout(timeout);
+    output.end();
+    this.#finish(grant, stateOf(outcome, abort.signal), { ...outcome, startedUnixMs });
   }
 
   async #execute(
     command: Command,
     prepared: Prepared,
-    at: { startedUnixMs: number; timeout: AbortSignal },
+    { running, output, startedUnixMs }: { running: Running; output: OutputProgress; startedUnixMs: number },
   ): Promise<Outcome> {
-    const giveUp = new AbortController();
-    const givenUp = delay(command.timeout_ms + GIVE_UP_MS, null, { signal: giveUp.signal, ref: false }).then(
-      () => failure("given up: it does not end"),
-      () => failure("ended"),
-    );
+    const { grant } = command.signed;
+    const { signal } = running.abort;
+    const { proc, limits, log } = this.#options;
+    const givenUp = Promise.withResolvers<Outcome>();
+    let giveUp: NodeJS.Timeout | null = null;
+    const onAbort = () => {
+      giveUp = setTimeout(() => givenUp.resolve(failed("given up: it does not end")), GIVE_UP_MS).unref();
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
     try {
-      return await Promise.race([
-        prepared.run({
-          signal: at.timeout,
-          outputBytesMax: command.output_bytes_max,
-          mark: { name: MARK, value: this.#markOf(command) },
-          noteChild: (pid) => this.#noteChild(command, at.startedUnixMs, pid),
-        }),
-        givenUp,
-      ]);
+      const execution = prepared.run({
+        commandId: grant.command_id,
+        requestedBy: grant.requested_by,
+        signal,
+        timeoutMs: grant.timeout_ms,
+        outputBytesMax: grant.output_bytes_max,
+        limits: lesserLimits(grant.limits, limits ?? {}),
+        mark: markOf(this.#options, grant.command_id),
+        noteChild: (pid) => {
+          const child = childOf(proc, pid);
+          if (child === null) return;
+          this.#journal.note(grant.command_id, { state: "running", command, started_at_unix_ms: startedUnixMs, child });
+        },
+        output: (stream, data) => output.add(stream, data),
+        input: running.input,
+      });
+      return await Promise.race([execution, givenUp.promise]);
     } catch (error) {
-      this.#options.log.error({ command_id: command.command_id, error: String(error) }, "an executor failed");
-      return failure(error instanceof Error ? error.message : String(error));
+      log.error({ command_id: grant.command_id, error: String(error) }, "an executor failed");
+      return failed(error instanceof Error ? error.message : String(error));
     } finally {
-      giveUp.abort();
+      signal.removeEventListener("abort", onAbort);
+      if (giveUp !== null) clearTimeout(giveUp);
     }
   }
 
-  #noteChild(command: Command, startedUnixMs: number, pid: number): void {
-    const startTicks = this.#statOf(pid)?.startTicks;
-    if (startTicks === undefined) return;
-    const child = { pid, start_ticks: startTicks };
-    this.#journal.note(command.command_id, { state: "running", command, started_at_unix_ms: startedUnixMs, child });
-  }
-
-  #answerLost(
-    commandId: string,
-    entry: { command: Command; started_at_unix_ms: number; child: { pid: number; start_ticks: number } | null },
-  ): void {
-    const { command, child } = entry;
-    const wasKilled = this.#killOrphan(command, child);
-    this.#options.log.warn({ command_id: commandId }, "a command was running when the agent ended: it is lost");
+  #answerLost(commandId: string, entry: Extract<JournalEntry, { state: "running" }>): void {
+    const { proc, log } = this.#options;
+    const wasKilled = killOrphan(proc, markOf(this.#options, commandId), entry.child);
+    log.warn({ command_id: commandId }, "a command was running when the agent ended: it is lost");
     const message = `the agent ended while the command ran; it is not run again${wasKilled ? "; its process was ended" : ""}`;
-    this.#finish(command, "lost", { message, startedUnixMs: entry.started_at_unix_ms });
+    this.#finish(entry.command.signed.grant, "lost", { message, startedUnixMs: entry.started_at_unix_ms });
   }
 
-  /** Ends the group that the command ran in. What it has put into a group of its own, a daemon perhaps, is left alone, as after a normal end. */
-  #killOrphan(command: Command, child: { pid: number; start_ticks: number } | null): boolean {
-    const marked = markedProcesses(this.#options.proc, `${MARK}=${this.#markOf(command)}`);
-    // Killed between the start and the note of the pid: the lowest of the marked ones is the one that we started.
-    const leader = child?.pid ?? marked[0];
-    if (leader === undefined) return false;
-    const isSameLeader = child !== null && this.#statOf(leader)?.startTicks === child.start_ticks;
-    if (!isSameLeader && !marked.some((pid) => this.#statOf(pid)?.group === leader)) return false;
-    signalGroup(leader, "SIGKILL");
-    return true;
+  // ——— results
+
+  /**
+   * Noted, which survives a kill, and told at once. Should the power fail before the disk has it, the next agent says that it is lost; who
+   * has heard the result knows better.
+   */
+  #finish(grant: Grant, state: InvocationState, end: End): void {
+    const entry = this.#doneEntry(grant, state, end);
+    const { message } = entry.result;
+    this.#states.forget(grant.command_id);
+    this.#options.log.info({ command_id: grant.command_id, state, message }, "a command ended");
+    this.#journal.note(grant.command_id, entry);
+    this.#journalled(grant.command_id, entry);
   }
 
-  #statOf(pid: number): ProcessStat | null {
-    const file = new ProcFile(`${this.#options.proc}/${pid}/stat`);
-    const stat = readProcessStat(file);
-    file.close();
-    return isAlive(stat) ? stat : null;
+  #doneEntry(grant: Grant, state: InvocationState, end: End): DoneEntry {
+    const { host, now } = this.#options;
+    const times = end.startedUnixMs === undefined ? end : { ...end, endedUnixMs: now() };
+    const result = resultOf({ commandId: grant.command_id, host, executor: grant.executor }, state, times);
+    const entry: DoneEntry = {
+      state: "done",
+      not_after_unix_ms: grant.not_after_unix_ms,
+      result,
+      is_reported: false,
+    };
+    return this.#unreportedChars > UNREPORTED_CHARS_MAX ? shorten(entry, UNREPORTED_KEPT_CHARS) : entry;
   }
 
-  /** Ids may hold anything; a digest may stand in an environment. */
-  #markOf(command: Command): string {
-    return createHash("sha256").update(`${this.#options.dir}\0${command.command_id}`).digest("hex");
+  #journalled(commandId: string, entry: DoneEntry): void {
+    // Not taken by the journal, or cut there: it is told as it is.
+    if (this.#journal.get(commandId) === undefined) this.#journal.note(commandId, entry);
+    this.#reportDone(commandId, entry);
   }
 
-  /** Writes the result down, then reports it for as long as it takes. */
-  #finish(command: Command, state: InvocationState, end: Partial<Outcome> & { startedUnixMs?: number }): void {
-    const result = fit({
-      command_id: command.command_id,
-      host: this.#options.host,
-      executor: command.executor,
-      state,
-      exit_code: end.exitCode ?? null,
-      stdout: end.stdout ?? "",
-      stderr: end.stderr ?? "",
-      output_truncated: end.isOutputTruncated ?? false,
-      started_at_unix_ms: end.startedUnixMs ?? null,
-      ended_at_unix_ms: end.startedUnixMs === undefined ? null : this.#options.now(),
-      message: (end.message ?? "").slice(0, 2000),
-    });
-    const entry = { state: "done" as const, not_after_unix_ms: command.not_after_unix_ms, result, is_reported: false };
-    this.#options.log.info({ command_id: command.command_id, state, message: result.message }, "a command ended");
-    this.#writeDone(command.command_id, entry);
-    this.#report();
+  #reportDone(commandId: string, entry: DoneEntry): void {
+    this.#unreportedChars += charsOf(entry);
+    this.#reporter.report(commandId, entry);
   }
 
-  #writeDone(
-    commandId: string,
-    entry: { state: "done"; not_after_unix_ms: number; result: CommandResult; is_reported: boolean },
-  ): void {
-    try {
-      this.#journal.write(commandId, entry);
-    } catch (error) {
-      this.#options.log.error(
-        { command_id: commandId, error: String(error) },
-        "cannot write a result to the journal of commands",
-      );
-      // Told all the same; should the agent end now, the next one says that it is lost.
-      this.#journal.remember(commandId, entry);
-    }
+  #reportAgain(commandId: string, known: DoneEntry): void {
+    const entry = { ...known, is_reported: false };
+    this.#journal.note(commandId, entry);
+    this.#reportDone(commandId, entry);
   }
 
-  #report(): void {
-    this.#reporting ??= this.#reportAll().finally(() => {
-      this.#reporting = null;
-      if (this.#hasUnreported() && !this.#stopping.signal.aborted) this.#report();
-    });
-  }
-
-  #noteReported(commandId: string, entry: JournalEntry): void {
-    try {
-      this.#journal.note(commandId, entry);
-    } catch (error) {
-      this.#options.log.warn({ command_id: commandId, error: String(error) }, "cannot write the journal of commands");
-      this.#journal.remember(commandId, entry);
-    }
-  }
-
-  #hasUnreported(): boolean {
-    return this.#journal.entries().some(([, entry]) => entry.state === "done" && !entry.is_reported);
-  }
-
-  async #reportAll(): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
-      if (!this.#hasUnreported()) return;
-      try {
-        for (const [commandId, entry] of this.#journal.entries()) {
-          if (entry.state !== "done" || entry.is_reported) continue;
-          await this.#options.publishResult(entry.result);
-          if (this.#stopping.signal.aborted) return;
-          // Asked for again meanwhile: then it is told again.
-          if (this.#journal.get(commandId) === entry) this.#noteReported(commandId, { ...entry, is_reported: true });
-          attempt = 0;
-        }
-      } catch (error) {
-        this.#options.log.warn({ error: String(error) }, "cannot report the result of a command; trying again");
-        const waitMs = Math.min(REPORT_RETRY_MS_MAX, 200 * 2 ** Math.min(attempt, 10));
-        const isStopped = await delay(waitMs, false, { signal: this.#stopping.signal }).catch(() => true);
-        if (isStopped) return;
-      }
-      if (this.#stopping.signal.aborted) return;
-    }
+  #noteReported(commandId: string, entry: DoneEntry): void {
+    this.#unreportedChars = Math.max(0, this.#unreportedChars - charsOf(entry));
+    // Asked for again meanwhile: then it is told again.
+    if (this.#journal.get(commandId) === entry) this.#journal.note(commandId, { ...entry, is_reported: true });
   }
 
   /** Nothing of it can be trusted, so nothing is written down; but whoever sent it (with a wrong key, say) should not wait in vain. */
-  async #answerUnverified(signed: unknown, reason: string): Promise<void> {
-    const command = signed !== null && typeof signed === "object" && "command" in signed ? signed.command : null;
-    if (command === null || typeof command !== "object") return;
-    const { command_id, executor, host } = command as Record<string, unknown>;
-    if (typeof command_id !== "string" || command_id.length === 0 || command_id.length > 128) return;
-    if (host !== this.#options.host || this.#journal.get(command_id) !== undefined) return;
+  async #answerUnverified(value: unknown, reason: string): Promise<void> {
+    const { host, log, publishResult } = this.#options;
+    const named = namesOf(value);
+    if (named === null || named.host !== host || this.#taking.has(named.commandId)) return;
+    if (this.#journal.get(named.commandId) !== undefined) return;
     try {
-      await this.#options.publishResult({
-        command_id,
-        host: this.#options.host,
-        executor: typeof executor === "string" ? executor.slice(0, 64) : "",
-        state: "refused",
-        exit_code: null,
-        stdout: "",
-        stderr: "",
-        output_truncated: false,
-        started_at_unix_ms: null,
-        ended_at_unix_ms: null,
-        message: reason,
-      });
+      await publishResult(resultOf({ ...named, host }, "refused", { message: reason }));
     } catch (error) {
-      this.#options.log.warn({ command_id, error: String(error) }, "could not answer a refused command");
+      log.warn({ command_id: named.commandId, error: String(error) }, "could not answer a refused command");
     }
   }
 }
 
-const failure = (message: string): Outcome => ({
-  state: "failed",
-  exitCode: null,
-  stdout: "",
-  stderr: "",
-  isOutputTruncated: false,
-  message,
-});
+const charsOf = ({ result }: DoneEntry): number => result.stdout.length + result.stderr.length;
 
-const expiredMessage = (command: Command, nowUnixMs: number): string =>
-  `valid until ${command.not_after_unix_ms}, seen at ${nowUnixMs}`;
+const stateOf = ({ state }: Outcome, signal: AbortSignal): InvocationState => {
+  if (state !== "failed" || !signal.aborted) return state;
+  return signal.reason === CANCELLED ? "cancelled" : "timed_out";
+};
 
-const fit = (result: CommandResult): CommandResult => {
-  let fitted = result;
-  for (let chars = 262_144; Buffer.byteLength(JSON.stringify(fitted)) > RESULT_BYTES_MAX; chars /= 2)
-    fitted = {
-      ...fitted,
-      stdout: fitted.stdout.slice(0, chars),
-      stderr: fitted.stderr.slice(0, chars),
-      output_truncated: true,
-    };
-  return fitted;
+const expiredMessage = (grant: Grant, nowUnixMs: number): string =>
+  `valid until ${grant.not_after_unix_ms}, seen at ${nowUnixMs}`;
+
+const cancelledMessage = (cancel: Cancel): string => `cancelled by ${cancel.cancelled_by} before it began`;
+
+const objectIn = (value: unknown, key: string): unknown =>
+  value !== null && typeof value === "object" ? (value as Record<string, unknown>)[key] : undefined;
+
+/** As far as a thing that could not be verified says for which invocation it is. */
+const namesOf = (value: unknown): { commandId: string; executor: string; host: string } | null => {
+  const grant = objectIn(objectIn(value, "signed"), "grant");
+  const [commandId, executor, host] = [
+    objectIn(grant, "command_id"),
+    objectIn(grant, "executor"),
+    objectIn(value, "host"),
+  ];
+  if (typeof commandId !== "string" || commandId.length === 0 || commandId.length > 128) return null;
+  if (typeof host !== "string") return null;
+  return { commandId, host, executor: typeof executor === "string" ? executor.slice(0, 64) : "" };
 };

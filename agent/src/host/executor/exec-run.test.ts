@@ -2,13 +2,21 @@ import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { DeclaredCommand } from "../config.ts";
+import { confineBy } from "./child-limits.ts";
 import { execRun } from "./exec-run.ts";
 import type { Execution } from "./executor.ts";
 
+const confine = confineBy({ cgroups: null, pidsMax: 100 });
 const declare = (options: Record<string, unknown>) => DeclaredCommand.parse({ name: "c", ...options });
 const node = (script: string, options: Record<string, unknown> = {}) =>
   declare({ command: process.execPath, args: ["-e", script], ...options });
 const within = (options: Partial<Execution> = {}): Execution => ({
+  commandId: "c1",
+  requestedBy: "somebody",
+  timeoutMs: 60_000,
+  limits: {},
+  output: () => null,
+  input: { onData: () => undefined, onResize: () => undefined },
   signal: new AbortController().signal,
   outputBytesMax: 1000,
   mark: { name: "MARK", value: "m" },
@@ -16,7 +24,7 @@ const within = (options: Partial<Execution> = {}): Execution => ({
   ...options,
 });
 const run = async (command: DeclaredCommand, options: { args?: unknown; execution?: Execution } = {}) => {
-  const prepared = execRun([command]).prepare({ name: "c", args: options.args ?? {} });
+  const prepared = execRun([command], confine).prepare({ name: "c", args: options.args ?? {} });
   if ("refused" in prepared) throw new Error(prepared.refused);
   return prepared.run(options.execution ?? within());
 };
@@ -47,6 +55,8 @@ test.each([
   ["a value that is not listed", { ...GOOD, mode: "other" }],
   ["a value that matches only in part", { ...GOOD, id: "abc; id" }],
   ["a value that would become an option", { ...GOOD, free: "--output=/etc/passwd" }],
+  ["a line behind what matches", { ...GOOD, id: "abc\nrm" }],
+  ["a line end behind what matches", { ...GOOD, id: "abc\n" }],
   ["a NUL byte", { ...GOOD, free: "a\0b" }],
   ["a number out of range", { ...GOOD, count: 6 }],
   ["a number that is none", { ...GOOD, count: "1" }],
@@ -54,13 +64,26 @@ test.each([
   ["a value that was not declared", { ...GOOD, extra: "x" }],
   ["an object for a string", { ...GOOD, free: { toString: "x" } }],
 ])("refuses %s", (_, args) => {
-  const executor = execRun([declare({ command: "/bin/true", params: PARAMS })]);
+  const executor = execRun([declare({ command: "/bin/true", params: PARAMS })], confine);
   expect(executor.prepare({ name: "c", args: GOOD })).not.toHaveProperty("refused");
   expect(executor.prepare({ name: "c", args })).toHaveProperty("refused");
 });
 
+test("is as dangerous as what it is asked for is declared to be, and at most as the worst that is declared", () => {
+  const commands = [
+    declare({ name: "look", command: "/bin/true", risk: "read_only" }),
+    declare({ name: "wipe", command: "/bin/true", risk: "destructive" }),
+    declare({ name: "plain", command: "/bin/true" }),
+  ];
+  const executor = execRun(commands, confine);
+  const risks = commands.map(({ name }) => executor.prepare({ name }));
+  expect(executor.risk).toBe("destructive");
+  expect(risks).toMatchObject([{ risk: "read_only" }, { risk: "destructive" }, { risk: "reversible" }]);
+  expect(execRun([], confine).risk).toBe("read_only");
+});
+
 test("refuses a command that is not declared, and a template with an undeclared placeholder", () => {
-  expect(execRun([]).prepare({ name: "c" })).toHaveProperty("refused");
+  expect(execRun([], confine).prepare({ name: "c" })).toHaveProperty("refused");
   expect(DeclaredCommand.safeParse({ name: "c", command: "/bin/true", args: ["{x}"] }).success).toBe(false);
   expect(DeclaredCommand.safeParse({ name: "c", command: "true" }).success).toBe(false);
 });
@@ -109,11 +132,12 @@ test("ends a child that ignores TERM, with its whole group, when its time is ove
     child.stdout.once("data", () => console.log(JSON.stringify([process.pid, child.pid])));
     setInterval(() => {}, 1000);`;
   const timeout = new AbortController();
-  setTimeout(() => timeout.abort(), 700);
-  const running = run(node(script), {
-    execution: within({ signal: timeout.signal }),
-  });
-  const outcome = await running;
+  // As soon as it has told both pids.
+  const output = () => {
+    timeout.abort();
+    return null;
+  };
+  const outcome = await run(node(script), { execution: within({ signal: timeout.signal, output }) });
   expect(outcome.state).toBe("failed");
   const pids = JSON.parse(outcome.stdout) as number[];
   expect(pids).toHaveLength(2);

@@ -1,13 +1,17 @@
+import { Risk } from "@homeostat/schemas";
 import { z } from "zod";
 import type { CommandParam, DeclaredCommand } from "../config.ts";
+import type { Confine } from "./child-limits.ts";
 import { type Executor, refusalOf } from "./executor.ts";
 import { runProcess } from "./process-group.ts";
 
 const Args = z.strictObject({ name: z.string().min(1).max(128), args: z.record(z.string(), z.json()).default({}) });
 
 /** Runs what the operator has declared, with arguments that fit what was declared for them. */
-export const execRun = (commands: readonly DeclaredCommand[]): Executor => ({
+export const execRun = (commands: readonly DeclaredCommand[], confine: Confine): Executor => ({
   name: "exec.run",
+  // The highest of those that are declared; of one of them, its own.
+  risk: highest(commands.map(({ risk }) => risk)),
   prepare(args) {
     const parsed = Args.safeParse(args);
     if (!parsed.success) return refusalOf(parsed.error);
@@ -18,10 +22,13 @@ export const execRun = (commands: readonly DeclaredCommand[]): Executor => ({
     const argv = declared.args.map((arg) => fill(arg, values.data));
     return {
       target: `command:${declared.name}`,
-      run: (execution) => runProcess({ command: declared.command, args: argv }, execution),
+      risk: declared.risk,
+      run: (execution) => runProcess({ command: declared.command, args: argv }, execution, confine),
     };
   },
 });
+
+const highest = (risks: readonly Risk[]): Risk => Risk.options.findLast((risk) => risks.includes(risk)) ?? "read_only";
 
 const fill = (template: string, values: Readonly<Record<string, unknown>>): string =>
   template.replace(/\{([a-z][a-z0-9_]*)\}/g, (_, name: string) => String(values[name]));

@@ -37,6 +37,12 @@ const declare = (options: Partial<DeclaredPath> = {}) =>
     ...options,
   });
 const execution: Execution = {
+  commandId: "c1",
+  requestedBy: "somebody",
+  timeoutMs: 60_000,
+  limits: {},
+  output: () => null,
+  input: { onData: () => undefined, onResize: () => undefined },
   signal: new AbortController().signal,
   outputBytesMax: 0,
   mark: { name: "MARK", value: "" },

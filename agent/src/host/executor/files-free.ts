@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, lstatSync, opendirSync, openSync, unli
 import { setImmediate as breathe } from "node:timers/promises";
 import { z } from "zod";
 import type { DeclaredPath } from "../config.ts";
-import { type Execution, type Executor, failed, type Outcome, refusalOf, succeeded } from "./executor.ts";
+import { CANCELLED, type Execution, type Executor, failed, type Outcome, refusalOf, succeeded } from "./executor.ts";
 import { globToRegExp } from "./glob.ts";
 
 const Args = z.strictObject({ path: z.string().min(1).max(128), target_bytes: z.int().min(1) });
@@ -27,6 +27,7 @@ interface Candidate {
  */
 export const filesFree = (options: { paths: readonly DeclaredPath[]; now: () => number }): Executor => ({
   name: "files.free",
+  risk: "destructive",
   prepare(args) {
     const parsed = Args.safeParse(args);
     if (!parsed.success) return refusalOf(parsed.error);
@@ -73,12 +74,15 @@ const free = async (task: {
       is_complete: isComplete,
     });
     const message = `deleted ${files} files, ${bytes} bytes, in ${declared.path}`;
-    if (execution.signal.aborted) return failed(`${message}; its time was over`, report);
+    if (execution.signal.aborted) return failed(`${message}; ${endOf(execution)}`, report);
     return bytes > 0 ? succeeded(message, report) : failed(`${message}: nothing more may be deleted`, report);
   } finally {
     closeSync(root);
   }
 };
+
+const endOf = ({ signal }: Execution): string =>
+  signal.reason === CANCELLED ? "it was cancelled" : "its time was over";
 
 /** Oldest first, without the newest and the young ones. */
 const spare = (candidates: readonly Candidate[], declared: DeclaredPath, nowUnixMs: number): Candidate[] => {

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Execution, Outcome } from "./executor.ts";
-import { failed } from "./executor.ts";
+import type { Confine, Confined, Program } from "./child-limits.ts";
+import { CANCELLED, type Execution, failed, type Outcome } from "./executor.ts";
 
 /** Nothing else of the agent's environment reaches a child: it may hold secrets. */
 export const CLEAN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -20,12 +20,18 @@ export const signalGroup = (pid: number, signal: NodeJS.Signals): void => {
   }
 };
 
-/** Runs one program in a group of its own, without a shell, until it ends or its time does. */
-export const runProcess = async (
-  program: { command: string; args: readonly string[] },
-  execution: Execution,
-): Promise<Outcome> => {
-  const child = spawn(program.command, program.args, {
+/** Runs one program in a group of its own, without a shell of the caller's making, until it ends or its time does. */
+export const runProcess = async (program: Program, execution: Execution, confine: Confine): Promise<Outcome> => {
+  const confined = confine(program, execution.limits, execution.timeoutMs);
+  try {
+    return await runConfined(program.command, confined, execution);
+  } finally {
+    confined.ended();
+  }
+};
+
+const runConfined = async (name: string, confined: Confined, execution: Execution): Promise<Outcome> => {
+  const child = spawn(confined.command, confined.args, {
     detached: true,
     shell: false,
     stdio: ["ignore", "pipe", "pipe"],
@@ -35,9 +41,10 @@ export const runProcess = async (
   const { pid } = child;
   if (pid === undefined) {
     const error = await new Promise<Error>((resolve) => child.once("error", resolve));
-    return failed(`cannot run ${program.command}: ${error.message}`);
+    return failed(`cannot run ${name}: ${error.message}`);
   }
   execution.noteChild(pid);
+  confined.started(pid);
   const exited = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
     child.once("exit", (code, signal) => resolve({ code, signal }));
   });
@@ -49,28 +56,35 @@ export const runProcess = async (
     reason = why;
     void endGroup(pid, ending.signal);
   };
-  const onAbort = () => end("its time was over");
+  const onAbort = () => end(execution.signal.reason === CANCELLED ? "it was cancelled" : "its time was over");
   execution.signal.addEventListener("abort", onAbort, { once: true });
   if (execution.signal.aborted) onAbort();
-  const stdout = capture(child.stdout, execution.outputBytesMax, () => end("it wrote without end"));
-  const stderr = capture(child.stderr, execution.outputBytesMax, () => end("it wrote without end"));
+  const keep = (stream: "stdout" | "stderr") =>
+    capture(child[stream], {
+      bytesMax: execution.outputBytesMax,
+      onData: (data) => execution.output(stream, data),
+      onEndless: () => end("it wrote without end"),
+    });
+  const [stdout, stderr] = [keep("stdout"), keep("stderr")];
   const exit = await exited;
   execution.signal.removeEventListener("abort", onAbort);
   ending.abort();
   // What it left behind may hold the pipes open, and would run on unwatched.
   await Promise.race([closed, delay(CLOSE_GRACE_MS)]);
   signalGroup(pid, "SIGKILL");
+  confined.kill();
   child.stdout.destroy();
   child.stderr.destroy();
   const isSuccess = exit.code === 0 && reason === "";
   const how = exit.code === null ? `ended by ${exit.signal}` : `exit code ${exit.code}`;
+  const why = [reason, confined.verdict({ ...exit, stderr: stderr.text() })].filter((one) => one !== "").join("; ");
   return {
     state: isSuccess ? "succeeded" : "failed",
     exitCode: exit.code,
     stdout: stdout.text(),
     stderr: stderr.text(),
     isOutputTruncated: stdout.isTruncated() || stderr.isTruncated(),
-    message: isSuccess ? "" : `${program.command}: ${how}${reason === "" ? "" : `, because ${reason}`}`,
+    message: isSuccess ? "" : `${name}: ${how}${why === "" ? "" : `, because ${why}`}`,
   };
 };
 
@@ -85,7 +99,10 @@ const endGroup = async (pid: number, hasEnded: AbortSignal): Promise<void> => {
   signalGroup(pid, "SIGKILL");
 };
 
-const capture = (stream: Readable, bytesMax: number, onEndless: () => void) => {
+const capture = (
+  stream: Readable,
+  { bytesMax, onData, onEndless }: { bytesMax: number; onData: (data: Buffer) => void; onEndless: () => void },
+) => {
   const kept: Buffer[] = [];
   let keptBytes = 0;
   let bytes = 0;
@@ -95,6 +112,7 @@ const capture = (stream: Readable, bytesMax: number, onEndless: () => void) => {
       const head = part.subarray(0, bytesMax - keptBytes);
       kept.push(head);
       keptBytes += head.length;
+      onData(head);
     }
     if (bytes > bytesMax + DISCARD_BYTES_MAX) {
       stream.pause();

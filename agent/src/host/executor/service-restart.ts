@@ -6,6 +6,7 @@ const Args = z.strictObject({ service: z.string().min(1).max(128) });
 
 export const serviceRestart = (services: readonly Supervised[]): Executor => ({
   name: "service.restart",
+  risk: "reversible",
   prepare(args) {
     const parsed = Args.safeParse(args);
     if (!parsed.success) return refusalOf(parsed.error);

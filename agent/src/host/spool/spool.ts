@@ -117,6 +117,8 @@ export class Spool {
   #isClosed = false;
   /** Behind the newest segment's last sound record stand bytes that tell the next start to leap. */
   #isEndTorn = false;
+  /** How many times more slowly than they could those who can wait are asked to fill it: the agent is above its own limits. */
+  slowdown = 1;
   /** What the snapshot of start-up says of older segments. */
   #missing: SnapshotMeta["sealed"] = [];
 

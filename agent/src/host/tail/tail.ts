@@ -5,6 +5,7 @@ import type { LogSource } from "../config.ts";
 import type { Spool } from "../spool/spool.ts";
 import { type LogLine, parseJson, parseText } from "./log-line.ts";
 import { LINE_BYTES_MAX, type RawLine, TailedFile, TailMark } from "./tailed-file.ts";
+import { TextHeadReader } from "./text-head.ts";
 
 export const TAILED_FILES_MAX = 256;
 /** One slice of reading: small enough that collectors and commands need not wait (about 10 ms), fair between files. */
@@ -14,11 +15,15 @@ const BATCH_BYTES = 262_144;
 const PARTIAL_IDLE_MS = 5_000;
 /** A writer that still holds a rotated file has this long to finish. */
 const ORPHAN_IDLE_MS = 5_000;
+/** Between two slices while the agent is above its own limits, times how far it is slowed down. */
+const REST_MS = 250;
 const MARK_PREFIX = "tail:";
 
 interface Tailed {
   readonly file: TailedFile;
   readonly source: LogSource;
+  /** Of each line that has nothing to say of its own; the same object, so that it is encoded once. */
+  attributes: Readonly<Record<string, string>>;
 }
 
 export interface TailOptions {
@@ -36,6 +41,7 @@ export class Tail {
   readonly #options: TailOptions;
   readonly #tailed = new Map<string, Tailed>();
   readonly #builder = new BatchBuilder("logs");
+  readonly #heads = new TextHeadReader();
   /** How far each file has been read into the builder. */
   readonly #reached = new Map<Tailed, number>();
   #tombstones: string[] = [];
@@ -43,6 +49,7 @@ export class Tail {
   #problems = new Map<string, string>();
   #arrivalUnixMs = 0;
   #arrivals = 0;
+  #restingUntilUnixMs = 0;
 
   constructor(options: TailOptions) {
     this.#options = options;
@@ -84,11 +91,16 @@ export class Tail {
       return false;
     }
     this.#problems.delete("spool");
+    const restMs = this.#restingUntilUnixMs - nowUnixMs;
+    // A clock that went back must not make it a long rest.
+    if (restMs > 0 && restMs <= REST_MS * this.#options.spool.slowdown) return false;
     if (nowUnixMs > this.#arrivalUnixMs) this.#arrivals = 0;
     this.#arrivalUnixMs = Math.max(nowUnixMs, this.#arrivalUnixMs);
     let hasMore = false;
     for (const tailed of [...this.#tailed.values()]) hasMore = this.#readFile(tailed, nowUnixMs) || hasMore;
-    return hasMore;
+    // Above the agent's own limits a slice for each look has to do, and fewer looks: the lines are safe where they are.
+    if (this.#options.spool.slowdown > 1) this.#restingUntilUnixMs = nowUnixMs + REST_MS * this.#options.spool.slowdown;
+    return hasMore && this.#options.spool.slowdown <= 1;
   }
 
   /** Spools what has been read. False when the spool refused: the lines will be read again. */
@@ -156,7 +168,10 @@ export class Tail {
     return true;
   }
 
-  #append({ file, source }: Tailed, line: RawLine, nowUnixMs: number): void {
+  #append(tailed: Tailed, line: RawLine, nowUnixMs: number): void {
+    const { file, source } = tailed;
+    const isPlain = source.format === "text" && line.isUtf8 && !line.isPartial && line.lengthBytes <= LINE_BYTES_MAX;
+    if (isPlain && this.#appendBytes(tailed, line.bytes)) return;
     const text = line.bytes.toString("utf8");
     const parsed: LogLine = source.format === "json" ? parseJson(text, nowUnixMs) : parseText(text, nowUnixMs);
     const attributes = parsed.attributes;
@@ -176,6 +191,25 @@ export class Tail {
       body: parsed.body,
       attributes,
     });
+  }
+
+  /** Most lines: never made a string. False when the line's bytes do not tell its time plainly. */
+  #appendBytes(tailed: Tailed, bytes: Buffer): boolean {
+    const head = this.#heads.read(bytes, 0, bytes.length);
+    if (!head.isKnown) return false;
+    if (tailed.attributes["log.file.path"] !== tailed.file.path)
+      tailed.attributes = Object.freeze({ "log.file.path": tailed.file.path });
+    this.#builder.append({
+      timestamp: BigInt(head.unixMs) * 1_000_000n + BigInt(head.ns),
+      severity_number: head.severity,
+      service_name: tailed.source.service,
+      host_name: this.#options.host,
+      trace_id: "",
+      span_id: "",
+      body: bytes,
+      attributes: tailed.attributes,
+    });
+    return true;
   }
 
   /** Lines that arrive together keep their order: each is a nanosecond later than the one before. */
@@ -236,7 +270,7 @@ export class Tail {
     }
     const file = TailedFile.open(path, nowUnixMs);
     if (file === null) return null;
-    const tailed = { file, source };
+    const tailed: Tailed = { file, source, attributes: {} };
     this.#tailed.set(file.key, tailed);
     const mark = this.#markOf(file.key);
     const isResumed = mark !== null && file.resume(mark);

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
@@ -22,6 +23,8 @@ export type TailMark = z.infer<typeof TailMark>;
 export interface RawLine {
   /** At most LINE_BYTES_MAX, without the line end; a view that the next read overwrites. */
   readonly bytes: Buffer;
+  /** They are valid UTF-8 as they stand. */
+  readonly isUtf8: boolean;
   /** As it stands in the file. */
   readonly lengthBytes: number;
   /** Where the next line begins. */
@@ -123,7 +126,7 @@ export class TailedFile {
     if (this.#scanned === 0 || options.nowUnixMs - this.#grewAtUnixMs < options.idleMs) return;
     const end = this.#lineStart + this.#scanned;
     const bytes = this.#pread(this.#lineStart, Math.min(this.#scanned, LINE_BYTES_MAX));
-    if (!options.take({ bytes, lengthBytes: this.#scanned, end, isPartial: true })) return;
+    if (!options.take({ bytes, isUtf8: isUtf8(bytes), lengthBytes: this.#scanned, end, isPartial: true })) return;
     this.#lineStart = end;
     this.#scanned = 0;
   }
@@ -163,8 +166,16 @@ export class TailedFile {
     const base = this.#lineStart;
     const bytes = this.#pread(base, CHUNK_BYTES);
     let start = 0;
+    // Asked once for all of them: no character reaches over a line end.
+    const isValid = isUtf8(bytes.subarray(0, bytes.lastIndexOf(NEWLINE) + 1));
     for (let end = bytes.indexOf(NEWLINE); end !== -1; end = bytes.indexOf(NEWLINE, start)) {
-      if (!this.#give(bytes.subarray(start, end), end - start, base + end + 1, take)) return false;
+      const isGiven = this.#give(bytes.subarray(start, end), {
+        lengthBytes: end - start,
+        end: base + end + 1,
+        isValid,
+        take,
+      });
+      if (!isGiven) return false;
       start = end + 1;
     }
     this.#scanned = bytes.length - start;
@@ -181,13 +192,27 @@ export class TailedFile {
       return true;
     }
     const lengthBytes = this.#scanned + end;
-    return this.#give(this.#pread(this.#lineStart, LINE_BYTES_MAX), lengthBytes, base + end + 1, take);
+    const head = this.#pread(this.#lineStart, LINE_BYTES_MAX);
+    return this.#give(head, { lengthBytes, end: base + end + 1, isValid: isUtf8(head), take });
   }
 
-  #give(line: Buffer, lengthBytes: number, end: number, take: TakeLine): boolean {
+  #give(
+    line: Buffer,
+    { lengthBytes, end, isValid, take }: { lengthBytes: number; end: number; isValid: boolean; take: TakeLine },
+  ): boolean {
     const hasReturn = line.length === lengthBytes && line.at(-1) === CARRIAGE_RETURN;
-    const bytes = line.subarray(0, Math.min(hasReturn ? line.length - 1 : line.length, LINE_BYTES_MAX));
-    if (!take({ bytes, lengthBytes: hasReturn ? lengthBytes - 1 : lengthBytes, end, isPartial: false })) return false;
+    const length = Math.min(hasReturn ? line.length - 1 : line.length, LINE_BYTES_MAX);
+    const bytes = length === line.length ? line : line.subarray(0, length);
+    // A line that is cut may be cut within a character.
+    const isWhole = isValid && (line.length <= LINE_BYTES_MAX || isUtf8(bytes));
+    const raw = {
+      bytes,
+      isUtf8: isWhole,
+      lengthBytes: hasReturn ? lengthBytes - 1 : lengthBytes,
+      end,
+      isPartial: false,
+    };
+    if (!take(raw)) return false;
     this.#lineStart = end;
     this.#scanned = 0;
     return true;

@@ -1,0 +1,207 @@
+import type { KeyObject } from "node:crypto";
+import { AuditRecord, type Bus, type Log } from "@homeostat/schemas";
+import { PublishLane } from "../publish-lane.ts";
+import { jsonOf, readTopic } from "../read-topic.ts";
+import type { Timers } from "../timers.ts";
+import { AnchorFile } from "./anchor.ts";
+import type { Audit, AuditDetails, AuditVerdict } from "./audit.ts";
+import { ChainCheck, GENESIS, type Head, nextRecord } from "./chain.ts";
+
+const TOPIC = "audit";
+const READ_MAX = 1_000;
+/** The anchor is written to disk at most this often; what a kill leaves out is the newest second at most. */
+const ANCHOR_MS = 1_000;
+
+export interface AuditPorts {
+  readonly bus: Bus;
+  readonly signingKey: KeyObject;
+  /** Keys that signed earlier records. */
+  readonly trustedKeys: readonly KeyObject[];
+  readonly dir: string;
+  readonly now: () => number;
+  readonly log: Log;
+  readonly newId: () => string;
+  readonly timers: Timers;
+}
+
+interface Term {
+  readonly lane: PublishLane;
+  readonly onDoubt: (thrown: unknown) => void;
+  head: Head;
+  durable: Head;
+  /** The log holds what the anchor says; otherwise the anchor stays where it is, as the proof. */
+  readonly isAnchored: boolean;
+  cancelAnchor: (() => void) | null;
+}
+
+/** The audit log. Read by anybody; written by the leader alone, who knows its head. */
+export class AuditLog implements Audit {
+  readonly #ports: AuditPorts;
+  readonly #anchor: AnchorFile;
+  #term: Term | null = null;
+
+  constructor(ports: AuditPorts) {
+    this.#ports = ports;
+    this.#anchor = new AnchorFile(ports.dir);
+  }
+
+  /** Before the first append of a term: finds the head. `fence` rejects when somebody else leads; `onDoubt` is told when the bus may hold a record that we do not know of. */
+  async begin({
+    fence,
+    onDoubt,
+    signal,
+  }: {
+    readonly fence: () => Promise<void>;
+    readonly onDoubt: (thrown: unknown) => void;
+    readonly signal: AbortSignal;
+  }): Promise<void> {
+    const { bus, log } = this.#ports;
+    const head = await this.#headOnBus(signal);
+    const isAnchored = await this.#holdsAnchor(head, signal);
+    if (!isAnchored)
+      log.error({ sequence: head.sequence }, "the audit log does not hold what it held before: verify it");
+    const lane = new PublishLane(bus, fence);
+    this.#term = { lane, onDoubt, head, durable: head, isAnchored, cancelAnchor: null };
+  }
+
+  async end(): Promise<void> {
+    const term = this.#term;
+    this.#term = null;
+    if (term === null) return;
+    await term.lane.idle();
+    this.#dropAnchor(term);
+  }
+
+  get isAnchored(): boolean {
+    return this.#term?.isAnchored ?? true;
+  }
+
+  async append(who: string, what: string, subject: string, details: AuditDetails): Promise<void> {
+    const term = this.#term;
+    if (term === null) throw new Error("this control plane does not lead, so it writes no audit log");
+    const entry = { at_unix_ms: this.#ports.now(), who, what, subject, details };
+    const record = nextRecord(entry, { head: term.head, key: this.#ports.signingKey });
+    term.head = { sequence: record.sequence, sha256: record.sha256 };
+    const value = Buffer.from(JSON.stringify(record));
+    try {
+      await term.lane.push({ topic: TOPIC, key: String(record.sequence), value });
+    } catch (thrown) {
+      // It may be on the bus or not, and what was chained to it hangs in the air: the head has to be read again.
+      if (this.#term === term) this.#term = null;
+      term.onDoubt(thrown);
+      throw thrown;
+    }
+    if (record.sequence > term.durable.sequence) term.durable = { sequence: record.sequence, sha256: record.sha256 };
+    term.cancelAnchor ??= this.#ports.timers.after(ANCHOR_MS, () => this.#dropAnchor(term));
+  }
+
+  async read(from: number, limit: number): Promise<readonly AuditRecord[]> {
+    const records: AuditRecord[] = [];
+    const first = Math.max(1, Math.floor(from));
+    const max = Math.min(READ_MAX, Math.max(1, Math.floor(limit)));
+    // Each record takes an offset at least, so that the one with this number lies here or behind.
+    await this.#each(first - 1, (value) => {
+      const parsed = AuditRecord.safeParse(value);
+      if (parsed.success && parsed.data.sequence >= first) records.push(parsed.data);
+      return records.length < max;
+    });
+    return records;
+  }
+
+  async verify(): Promise<AuditVerdict> {
+    const anchor = this.#readAnchor();
+    if (anchor === "unreadable")
+      return { ok: false, records: 0, at_sequence: 0, flaw: "the anchor of the audit log cannot be read" };
+    const check = new ChainCheck([this.#ports.signingKey, ...this.#ports.trustedKeys]);
+    let flaw: ReturnType<ChainCheck["next"]> = null;
+    await this.#each(0, (value, key) => {
+      flaw = check.next(value, key);
+      if (flaw === null && check.head.sequence === anchor?.sequence && check.head.sha256 !== anchor.sha256)
+        flaw = {
+          at_sequence: anchor.sequence,
+          flaw: `record ${anchor.sequence} is not the one that stood there before: the log was written anew`,
+        };
+      return flaw === null;
+    });
+    const { sequence, sha256 } = check.head;
+    if (flaw === null && anchor !== null && sequence < anchor.sequence)
+      flaw = {
+        at_sequence: sequence + 1,
+        flaw: `the log ends at record ${sequence}, and had come to ${anchor.sequence}: its tail was cut off`,
+      };
+    return flaw === null
+      ? { ok: true, records: sequence, head_sha256: sha256 }
+      : { ok: false, records: sequence, ...(flaw as { at_sequence: number; flaw: string }) };
+  }
+
+  #dropAnchor(term: Term): void {
+    term.cancelAnchor?.();
+    term.cancelAnchor = null;
+    if (!term.isAnchored || term.durable.sequence === 0) return;
+    try {
+      this.#anchor.write(term.durable);
+    } catch (thrown) {
+      this.#ports.log.error({ err: thrown }, "the anchor of the audit log cannot be written");
+    }
+  }
+
+  async #headOnBus(signal: AbortSignal): Promise<Head> {
+    let head = GENESIS;
+    await this.#each(
+      "last",
+      (value) => {
+        const parsed = AuditRecord.safeParse(value);
+        if (!parsed.success) throw new Error("the last record of the audit log cannot be read");
+        head = { sequence: parsed.data.sequence, sha256: parsed.data.sha256 };
+        return true;
+      },
+      signal,
+    );
+    return head;
+  }
+
+  async #holdsAnchor(head: Head, signal: AbortSignal): Promise<boolean> {
+    const anchor = this.#readAnchor();
+    if (anchor === null) return true;
+    if (anchor === "unreadable" || head.sequence < anchor.sequence) return false;
+    if (anchor.sequence === 0) return true;
+    let found = "";
+    await this.#each(
+      anchor.sequence - 1,
+      (value) => {
+        const parsed = AuditRecord.safeParse(value);
+        if (!parsed.success || parsed.data.sequence < anchor.sequence) return true;
+        if (parsed.data.sequence === anchor.sequence) found = parsed.data.sha256;
+        return false;
+      },
+      signal,
+    );
+    return found === anchor.sha256;
+  }
+
+  #readAnchor(): Head | null | "unreadable" {
+    try {
+      return this.#anchor.read();
+    } catch (thrown) {
+      this.#ports.log.error({ err: thrown }, "the anchor of the audit log cannot be read");
+      return "unreadable";
+    }
+  }
+
+  #each(
+    from: number | "last",
+    take: (value: unknown, key: string | null) => boolean,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<void> {
+    const { bus, log, newId } = this.#ports;
+    const group = `control-audit-${newId()}`;
+    return readTopic(bus, {
+      topic: TOPIC,
+      group,
+      from,
+      take: ({ value, key }) => take(jsonOf(value), key),
+      signal,
+      log,
+    });
+  }
+}

@@ -1,0 +1,130 @@
+import { generateKeyPairSync } from "node:crypto";
+import type { AuditRecord } from "@homeostat/schemas";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ChainCheck, GENESIS, type Head, nextRecord } from "./chain.ts";
+
+const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+const stranger = generateKeyPairSync("ed25519").privateKey;
+
+const chainOf = (count: number, key = privateKey): AuditRecord[] => {
+  const records: AuditRecord[] = [];
+  let head: Head = GENESIS;
+  for (let index = 1; index <= count; index += 1) {
+    const entry = { at_unix_ms: index, who: "ann", what: "job.submitted", subject: `j${index}`, details: { n: index } };
+    const record = nextRecord(entry, { head, key });
+    records.push(record);
+    head = record;
+  }
+  return records;
+};
+
+const flawOf = (records: readonly unknown[], keys?: readonly string[]) => {
+  const check = new ChainCheck([publicKey]);
+  for (const [index, record] of records.entries()) {
+    const key = keys?.[index] ?? String((record as AuditRecord | null)?.sequence);
+    const flaw = check.next(record, key);
+    if (flaw !== null) return flaw;
+  }
+  return null;
+};
+
+describe("the audit log's chain", () => {
+  it("is whole as it was written", () => {
+    expect(flawOf(chainOf(50))).toBeNull();
+  });
+
+  it("holds what cannot be said in canonical JSON, put right", () => {
+    const record = nextRecord(
+      { at_unix_ms: 1, who: "", what: "x", subject: "\ud800", details: {} },
+      { head: GENESIS, key: privateKey },
+    );
+    expect(record).toMatchObject({ who: "unknown", subject: "\ufffd" });
+    expect(flawOf([record])).toBeNull();
+  });
+
+  const change = (records: AuditRecord[], index: number, changes: Partial<AuditRecord>) =>
+    records.map((record, at) => (at === index ? { ...record, ...changes } : record));
+
+  it.each([
+    { kind: "altered", tamper: (r: AuditRecord[]) => change(r, 2, { who: "eve" }), at: 3, flaw: /was altered/ },
+    {
+      kind: "altered deep inside",
+      tamper: (r: AuditRecord[]) => change(r, 2, { details: { n: 4 } }),
+      at: 3,
+      flaw: /was altered/,
+    },
+    {
+      kind: "left out",
+      tamper: (r: AuditRecord[]) => r.toSpliced(2, 1),
+      at: 3,
+      flaw: /record 3 is missing: 4 follows 2/,
+    },
+    { kind: "left out at the beginning", tamper: (r: AuditRecord[]) => r.slice(1), at: 1, flaw: /record 1 is missing/ },
+    {
+      kind: "doubled",
+      tamper: (r: AuditRecord[]) => r.toSpliced(2, 0, ...r.slice(1, 2)),
+      at: 3,
+      flaw: /record 2 comes again/,
+    },
+    { kind: "swapped", tamper: (r: AuditRecord[]) => [r[0], r[2], r[1], r[3]], at: 2, flaw: /record 2 is missing/ },
+    { kind: "no record", tamper: (r: AuditRecord[]) => [...r.slice(0, 2), null], at: 3, flaw: /cannot be read/ },
+    {
+      kind: "signed anew with a strange key",
+      tamper: (r: AuditRecord[]) => [
+        r[0],
+        nextRecord(
+          { at_unix_ms: 9, who: "eve", what: "x", subject: "", details: {} },
+          { head: r[0] ?? GENESIS, key: stranger },
+        ),
+      ],
+      at: 2,
+      flaw: /signed by an unknown key/,
+    },
+    {
+      kind: "under our key's name, and not signed by it",
+      tamper: (r: AuditRecord[]) => change(r, 1, { signature: chainOf(2, stranger)[1]?.signature ?? "" }),
+      at: 2,
+      flaw: /signature of record 2 is wrong/,
+    },
+    {
+      kind: "of another chain",
+      tamper: (r: AuditRecord[]) => [
+        r[0],
+        nextRecord(
+          { at_unix_ms: 9, who: "ann", what: "x", subject: "", details: {} },
+          { head: { sequence: 1, sha256: "1".repeat(64) }, key: privateKey },
+        ),
+      ],
+      at: 2,
+      flaw: /does not follow record 1/,
+    },
+  ])("$kind is found", ({ tamper, at, flaw }) => {
+    expect(flawOf(tamper(chainOf(4)))).toMatchObject({ at_sequence: at, flaw: expect.stringMatching(flaw) });
+  });
+
+  it("under another key than its number is found", () => {
+    expect(flawOf(chainOf(2), ["1", "7"])).toMatchObject({
+      at_sequence: 2,
+      flaw: expect.stringMatching(/under the key "7"/),
+    });
+  });
+
+  it("with any one value altered is found", () => {
+    const records = chainOf(5);
+    fc.assert(
+      fc.property(
+        fc.nat(4),
+        fc.constantFrom("at_unix_ms", "who", "what", "subject", "previous_sha256", "sha256", "key_id"),
+        (index, field) => {
+          const before = records[index]?.[field];
+          const after =
+            typeof before === "number"
+              ? before + 1
+              : String(before).replace(/.$/, (last) => (last === "0" ? "1" : "0"));
+          expect(flawOf(change(records, index, { [field]: after }))).not.toBeNull();
+        },
+      ),
+    );
+  });
+});

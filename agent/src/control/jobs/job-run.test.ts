@@ -1,0 +1,255 @@
+import { type InvocationState, type Job, JobRequest } from "@homeostat/schemas";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { isOver, JobRun, rampEnds } from "./job-run.ts";
+
+const NOW = 1_800_000_000_000;
+
+const jobOf = (hosts: number, batch: object = {}): Job => ({
+  job_id: "j",
+  request: JobRequest.parse({ executor: "exec.run", targets: { labels: "*" }, batch }),
+  requested_by: "ann",
+  risk: "reversible",
+  state: "running",
+  hosts: Array.from({ length: hosts }, (_, index) => `h${index}`),
+  sites: {},
+  approvals: [],
+  created_at_unix_ms: NOW,
+  not_after_unix_ms: NOW + 600_000,
+  ended_at_unix_ms: null,
+  counts: {},
+  message: "",
+});
+
+/** What the bus would hold of one job. */
+interface Bus {
+  job: Job;
+  readonly dispatches: { readonly number: number; readonly hosts: readonly string[] }[];
+  readonly results: { readonly number: number; readonly host: string; readonly state: InvocationState }[];
+}
+
+/** Does all that is to be done; at most `stepsMax` of it, as if control died then. */
+const work = (run: JobRun, bus: Bus, now: number, stepsMax = Number.POSITIVE_INFINITY): void => {
+  for (let steps = run.next(now, 0), done = 0; steps.length > 0; steps = run.next(now, 0))
+    for (const step of steps) {
+      done += 1;
+      if (done > stepsMax) return;
+      if (step.kind === "write") {
+        bus.job = step.job;
+        run.written(step.job);
+      } else if (step.kind === "dispatch") {
+        bus.dispatches.push(step);
+        expect(run.dispatched(step.number, step.hosts)).toBe(true);
+      } else run.cancelSent(step.number);
+    }
+};
+
+const replayed = (bus: Bus): JobRun => {
+  const run = new JobRun(bus.job);
+  for (const { number, hosts } of bus.dispatches) expect(run.dispatched(number, hosts)).toBe(true);
+  for (const { number, host, state } of bus.results) run.heard(number, host, state, NOW);
+  return run;
+};
+
+const ENDS = ["succeeded", "succeeded", "succeeded", "failed", "timed_out", "refused", "lost", "expired"] as const;
+
+const event = fc.oneof(
+  {
+    weight: 10,
+    arbitrary: fc.record({ kind: fc.constant("result" as const), pick: fc.nat(), state: fc.constantFrom(...ENDS) }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant("repeat" as const), pick: fc.nat(), state: fc.constantFrom(...ENDS) }),
+  },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("restart" as const) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("death" as const),
+      steps: fc.nat(3),
+      state: fc.constantFrom(...ENDS),
+      pick: fc.nat(),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("cancel" as const) }) },
+);
+
+const openOf = (bus: Bus): { number: number; host: string }[] => {
+  const ended = new Set(bus.results.map(({ host }) => host));
+  return bus.dispatches.flatMap(({ number, hosts }) =>
+    hosts.filter((host) => !ended.has(host)).map((host) => ({ number, host })),
+  );
+};
+
+describe("a job", () => {
+  it("comes to a true end whatever happens in whatever order: no host twice, never too many at once, nothing after it stops", () => {
+    fc.assert(
+      fc.property(
+        fc.record({
+          hosts: fc.integer({ min: 1, max: 60 }),
+          ramp: fc.boolean(),
+          concurrency_max: fc.integer({ min: 1, max: 20 }),
+          errors_max: fc.integer({ min: 0, max: 5 }),
+        }),
+        fc.array(event, { maxLength: 200 }),
+        ({ hosts, ...batch }, events) => {
+          const bus: Bus = { job: jobOf(hosts, batch), dispatches: [], results: [] };
+          let run = replayed(bus);
+          work(run, bus, NOW);
+          const settle = (pick: number, state: InvocationState): void => {
+            const open = openOf(bus);
+            const chosen = open[pick % Math.max(1, open.length)];
+            if (chosen === undefined) return;
+            bus.results.push({ ...chosen, state });
+            expect(run.heard(chosen.number, chosen.host, state, NOW)).toBe(true);
+          };
+          for (const happens of [
+            ...events,
+            ...Array.from({ length: hosts }, () => ({ kind: "result", pick: 0, state: "succeeded" }) as const),
+          ]) {
+            if (happens.kind === "result") settle(happens.pick, happens.state);
+            if (happens.kind === "repeat") {
+              const told = bus.results[happens.pick % Math.max(1, bus.results.length)];
+              if (told !== undefined && told.state !== "lost")
+                expect(run.heard(told.number, told.host, happens.state, NOW)).toBe(false);
+            }
+            if (happens.kind === "restart") run = replayed(bus);
+            if (happens.kind === "death") {
+              settle(happens.pick, happens.state);
+              work(run, bus, NOW, happens.steps);
+              run = replayed(bus);
+            }
+            if (happens.kind === "cancel" && run.job.state === "running") {
+              bus.job = run.cancelledBy("ann", "", NOW);
+              run.written(bus.job);
+            }
+            const sentBefore = run.handed;
+            const mayNot = run.job.state !== "running" || run.errors > batch.errors_max;
+            work(run, bus, NOW);
+            expect(run.open).toBeLessThanOrEqual(batch.concurrency_max);
+            if (mayNot) expect(run.handed).toBe(sentBefore);
+          }
+          const sent = bus.dispatches.flatMap((dispatch) => dispatch.hosts);
+          expect(sent).toEqual(bus.job.hosts.slice(0, sent.length));
+          expect(isOver(bus.job)).toBe(true);
+          const counted = Object.values(bus.job.counts).reduce((sum, count) => sum + (count ?? 0), 0);
+          expect(counted).toBe(hosts);
+          expect(bus.job.counts.queued ?? 0).toBe(hosts - sent.length);
+          if (bus.job.state === "succeeded")
+            expect(hosts - (bus.job.counts.succeeded ?? 0)).toBeLessThanOrEqual(batch.errors_max);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  it("sends nothing more once there are too many errors, at any time", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 2, max: 60 }),
+        fc.boolean(),
+        fc.integer({ min: 0, max: 4 }),
+        (hosts, ramp, errors_max) => {
+          const bus: Bus = { job: jobOf(hosts, { ramp, concurrency_max: 7, errors_max }), dispatches: [], results: [] };
+          const run = replayed(bus);
+          work(run, bus, NOW);
+          while (run.errors <= errors_max && !isOver(run.job)) {
+            const [next] = openOf(bus);
+            if (next === undefined) throw new Error("nothing is open and nothing is over");
+            bus.results.push({ ...next, state: "failed" });
+            run.heard(next.number, next.host, "failed", NOW);
+            if (run.errors <= errors_max) work(run, bus, NOW);
+          }
+          const sent = run.handed;
+          work(run, bus, NOW);
+          expect(run.handed).toBe(sent);
+          for (const open of openOf(bus)) run.heard(open.number, open.host, "succeeded", NOW);
+          work(run, bus, NOW);
+          expect(run.handed).toBe(sent);
+          expect(isOver(run.job)).toBe(true);
+        },
+      ),
+    );
+  });
+
+  it("ramps 1, 2, 4 up to its width, each wave after the one before, and slides then", () => {
+    const bus: Bus = { job: jobOf(40, { concurrency_max: 8 }), dispatches: [], results: [] };
+    const run = replayed(bus);
+    const sizes: number[] = [];
+    for (let waves = 0; waves < 4; waves += 1) {
+      work(run, bus, NOW);
+      const open = openOf(bus);
+      sizes.push(open.length);
+      for (const [index, { number, host }] of open.entries()) {
+        bus.results.push({ number, host, state: "succeeded" });
+        run.heard(number, host, "succeeded", NOW);
+        if (index < open.length - 1) expect(run.next(NOW, 0)).toEqual([]);
+      }
+    }
+    expect(sizes).toEqual([1, 2, 4, 8]);
+    work(run, bus, NOW);
+    expect(run.open).toBe(8);
+    const [first] = openOf(bus);
+    run.heard(first?.number ?? -1, first?.host ?? "", "succeeded", NOW);
+    work(run, bus, NOW);
+    expect(run.open).toBe(8);
+  });
+
+  it.each([
+    { hosts: 1, width: 100, ends: [1] },
+    { hosts: 10, width: 100, ends: [1, 3, 7, 10] },
+    { hosts: 100, width: 4, ends: [1, 3, 7] },
+    { hosts: 100, width: 1, ends: [1] },
+    { hosts: 100, width: 6, ends: [1, 3, 7, 13] },
+  ])("to $hosts hosts, $width at a time, has waves that end at $ends", ({ hosts, width, ends }) => {
+    expect(rampEnds(width, hosts)).toEqual(ends);
+  });
+
+  it("puts at most a thousand hosts into a dispatch, and numbers them", () => {
+    const run = new JobRun(jobOf(2_500, { ramp: false, concurrency_max: 20_000 }));
+    const steps = run.next(NOW, 0);
+    expect(steps.map((step) => step.kind === "dispatch" && [step.number, step.hosts.length])).toEqual([
+      [0, 1_000],
+      [1, 1_000],
+      [2, 500],
+    ]);
+    for (const step of steps) if (step.kind === "dispatch") run.dispatched(step.number, step.hosts);
+    expect([0, 999, 1_000, 2_499].map((index) => run.commandIdAt(index))).toEqual(["j.0", "j.0", "j.1", "j.2"]);
+  });
+
+  it("does not take a dispatch that is not its next, nor a result under another command's name", () => {
+    const run = new JobRun(jobOf(4, { ramp: false, concurrency_max: 2 }));
+    expect(run.dispatched(1, ["h0"])).toBe(false);
+    expect(run.dispatched(0, ["h1"])).toBe(false);
+    expect(run.dispatched(0, ["h0", "h1"])).toBe(true);
+    expect(run.dispatched(0, ["h0", "h1"])).toBe(false);
+    expect(run.heard(1, "h0", "succeeded", NOW)).toBe(false);
+    expect(run.heard(0, "h2", "succeeded", NOW)).toBe(false);
+    expect(run.heard(0, "elsewhere", "succeeded", NOW)).toBe(false);
+  });
+
+  it("lets what an agent's journal knows take the place of lost, and of nothing else", () => {
+    const run = new JobRun(jobOf(2, { ramp: false }));
+    run.dispatched(0, ["h0", "h1"]);
+    expect(run.heard(0, "h0", "lost", NOW)).toBe(true);
+    expect(run.heard(0, "h0", "running", NOW)).toBe(false);
+    expect(run.heard(0, "h0", "succeeded", NOW)).toBe(true);
+    expect(run.heard(0, "h0", "lost", NOW)).toBe(false);
+    expect(run.heard(0, "h1", "failed", NOW)).toBe(true);
+    expect(run.heard(0, "h1", "succeeded", NOW)).toBe(false);
+    expect(run.counts()).toEqual({ succeeded: 1, failed: 1 });
+  });
+
+  it("out of time sends nothing more, and has failed unless nothing was sent at all", () => {
+    const run = new JobRun(jobOf(3, { ramp: false, concurrency_max: 1 }));
+    const bus: Bus = { job: run.job, dispatches: [], results: [] };
+    work(run, bus, NOW);
+    run.heard(0, "h0", "succeeded", NOW);
+    work(run, bus, NOW + 600_001);
+    expect(bus.job).toMatchObject({ state: "failed", stop_cause: "expired", counts: { succeeded: 1, queued: 2 } });
+    const late: Bus = { job: jobOf(3), dispatches: [], results: [] };
+    work(new JobRun(late.job), late, NOW + 600_001);
+    expect(late.job).toMatchObject({ state: "expired", counts: { queued: 3 } });
+  });
+});

@@ -1,0 +1,351 @@
+import { createHash, type KeyObject } from "node:crypto";
+import { join } from "node:path";
+import {
+  type Bus,
+  type BusMessage,
+  type Consumer,
+  canonicalJson,
+  type DesiredPlugin,
+  type DesiredPlugins,
+  type Log,
+  MESSAGE_BYTES_MAX,
+  PluginManifest,
+  PluginName,
+  PluginRelease,
+  PluginWish,
+  releaseDistrust,
+  type TargetSelector,
+} from "@homeostat/schemas";
+import { z } from "zod";
+import { misfits, strictSchema } from "../../host/plugins/args-schema.ts";
+import { MANIFEST_BYTES_MAX } from "../../host/plugins/unpack.ts";
+import { compareVersions } from "../../host/plugins/version-order.ts";
+import { labelSelector } from "../labels.ts";
+import type { Refused } from "../views.ts";
+import { Artefacts } from "./artefacts.ts";
+import type { PluginCatalog, PluginHostView, WishRequest } from "./catalog-types.ts";
+import { EVERYBODY, firstStep, nextStep, rolloutDigest } from "./rollout.ts";
+
+const TOPIC = "agent.plugins";
+/** Of all plugins and targets together. */
+const WISHES_MAX = 1_000;
+/** What one host is told of at most; 64 manifests with their configurations stay below a frame of the channel. */
+const DESIRED_MAX = 64;
+const CONFIG_BYTES_MAX = 4_096;
+/** The version of what ships with the agent is whatever the agent has. */
+const BUILTIN_VERSION = "0.0.0";
+
+export interface PluginCatalogOptions {
+  readonly bus: Bus;
+  /** Each that folds the wishes for itself has a group of its own. */
+  readonly group: string;
+  /** The platform's: artefacts are in `artefacts` below it. */
+  readonly dataDir: string;
+  /** Of publishers, as at the agents. */
+  readonly trustedKeys: readonly KeyObject[];
+  /** All that are known: whom the first step of a roll-out reaches. */
+  readonly hosts: () => Iterable<PluginHostView>;
+  readonly now: () => number;
+  readonly log: Log;
+}
+
+const refused = (code: Refused["refused"], message: string): Refused => ({ refused: code, message });
+
+export const createPluginCatalog = (options: PluginCatalogOptions): PluginCatalog => new FoldedWishes(options);
+
+/** A wish, and what is worked out of it once. */
+interface Held {
+  readonly wish: PluginWish;
+  readonly matches: (labels: Readonly<Record<string, string>>) => boolean;
+  readonly hosts: ReadonlySet<string> | null;
+}
+
+class FoldedWishes implements PluginCatalog {
+  readonly #options: PluginCatalogOptions;
+  readonly #artefacts: Artefacts;
+  readonly #wishes = new Map<string, Held>();
+  readonly #listeners = new Set<() => void>();
+  #consumer: Consumer | null = null;
+
+  constructor(options: PluginCatalogOptions) {
+    this.#options = options;
+    this.#artefacts = new Artefacts({ dir: join(options.dataDir, "artefacts"), log: options.log });
+  }
+
+  async start(): Promise<void> {
+    const caughtUp = Promise.withResolvers<void>();
+    this.#consumer = await this.#options.bus.consume({
+      group: this.#options.group,
+      topics: [TOPIC],
+      open: async ({ earliestOffset, endOffset }) => {
+        if (earliestOffset === endOffset) caughtUp.resolve();
+        return {
+          startOffset: earliestOffset,
+          receive: async (messages) => {
+            for (const message of messages) this.#fold(message);
+            const last = messages.at(-1);
+            if (last !== undefined && last.offset + 1 >= endOffset) caughtUp.resolve();
+          },
+        };
+      },
+      onError: (error) => this.#options.log.error({ error: String(error) }, "cannot read the wishes for plugins"),
+    });
+    await caughtUp.promise;
+  }
+
+  async stop(): Promise<void> {
+    await this.#consumer?.stop();
+    this.#consumer = null;
+  }
+
+  async publish(artefact: Uint8Array, value: unknown): Promise<PluginRelease | Refused> {
+    const parsed = PluginRelease.safeParse(value);
+    if (!parsed.success) return refused("invalid", z.prettifyError(parsed.error).slice(0, 1_000));
+    const release = parsed.data;
+    const { name, version } = release.manifest;
+    const distrust = releaseDistrust(release, this.#options.trustedKeys);
+    if (distrust !== null) return refused("not_allowed", `${name} ${version}: ${distrust}`);
+    const same = this.#release(name, version);
+    if (same !== undefined)
+      return same.sha256 === release.sha256
+        ? same
+        : refused("wrong_state", `${name} ${version} is published already, with other bytes: take a new version`);
+    if (this.#artefacts.isFull) return refused("over_limit", "the catalog is full");
+    const flaw = schemaFlaw(release.manifest) ?? (await this.#artefacts.put(artefact, release));
+    return flaw === null ? release : refused("invalid", `${name} ${version}: ${flaw}`);
+  }
+
+  async wish(request: WishRequest): Promise<PluginWish | Refused> {
+    const release = this.#wishedRelease(request);
+    if ("refused" in release) return release;
+    const { targets, config = {}, pinned = false, enabled = true, by } = request;
+    const parsed = PluginWish.safeParse({
+      release,
+      config,
+      pinned,
+      enabled,
+      targets,
+      wished_by: by,
+      wished_at_unix_ms: this.#options.now(),
+    });
+    if (!parsed.success) return refused("invalid", z.prettifyError(parsed.error).slice(0, 1_000));
+    const flaw = targetsFlaw(parsed.data.targets) ?? configFlaw(parsed.data);
+    if (flaw !== null) return refused("invalid", flaw);
+    const key = keyOf(release.manifest.name, parsed.data.targets);
+    const before = this.#wishes.get(key)?.wish;
+    if (before === undefined && this.#wishes.size >= WISHES_MAX) return refused("over_limit", `${WISHES_MAX} wishes`);
+    const isBack =
+      before !== undefined && !pinned && compareVersions(release.manifest.version, before.release.manifest.version) < 0;
+    if (isBack)
+      return refused(
+        "invalid",
+        `${release.manifest.version} is older than ${before.release.manifest.version}, which is wished now; pin it to go back`,
+      );
+    const wish = { ...parsed.data, rollout: this.#rolloutOf(parsed.data, before, request.atOnce ?? false) };
+    return this.#put(key, wish);
+  }
+
+  async unwish(name: string, targets: TargetSelector): Promise<PluginWish | Refused> {
+    const key = keyOf(name, targets);
+    const held = this.#wishes.get(key);
+    if (held === undefined) return refused("not_found", `nobody wishes ${name} for these hosts`);
+    const flaw = await this.#publish(key, null);
+    if (flaw !== null) return flaw;
+    this.#apply(key, null);
+    return held.wish;
+  }
+
+  releases(): readonly PluginRelease[] {
+    return this.#artefacts.releases();
+  }
+
+  wishes(): readonly PluginWish[] {
+    return [...this.#wishes.values()].map(({ wish }) => wish);
+  }
+
+  desiredFor(host: Pick<PluginHostView, "host" | "site" | "labels">): DesiredPlugins {
+    const chosen = new Map<string, PluginWish>();
+    let revision = 0;
+    for (const held of this.#wishes.values()) {
+      const { wish } = held;
+      revision = Math.max(revision, wish.wished_at_unix_ms, wish.rollout?.step_began_unix_ms ?? 0);
+      if (!isFor(held, host)) continue;
+      const { name } = wish.release.manifest;
+      const other = chosen.get(name);
+      if (other === undefined || isStronger(wish, other)) chosen.set(name, wish);
+    }
+    const desired = [...chosen.values()]
+      .sort((a, b) => (isStronger(a, b) ? -1 : 1))
+      .map((wish) => shareOf(wish, host.host));
+    return { revision, plugins: desired.filter((plugin) => plugin !== null).slice(0, DESIRED_MAX) };
+  }
+
+  onDesiredChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  async tick(hosts: Iterable<PluginHostView>): Promise<void> {
+    const all = [...hosts];
+    for (const [key, held] of this.#wishes) {
+      const { wish } = held;
+      if (wish.rollout === null) continue;
+      const selected = all.filter((host) => isFor(held, host));
+      const rollout = nextStep(wish, wish.rollout, { hosts: selected, nowUnixMs: this.#options.now() });
+      if (rollout === wish.rollout) continue;
+      if (rollout !== null && rollout.halted !== "")
+        this.#options.log.error({ plugin: wish.release.manifest.name, why: rollout.halted }, "a roll-out is halted");
+      await this.#put(key, { ...wish, rollout });
+    }
+  }
+
+  read(sha256: string, offset: number, length: number): Promise<Buffer> {
+    return this.#artefacts.read(sha256, offset, length);
+  }
+
+  #release(name: string, version: string): PluginRelease | undefined {
+    return this.releases().find(({ manifest }) => manifest.name === name && manifest.version === version);
+  }
+
+  #wishedRelease({ name, version }: WishRequest): PluginRelease | Refused {
+    if (!PluginName.safeParse(name).success)
+      return refused("invalid", `not the name of a plugin: ${name.slice(0, 64)}`);
+    if (version !== null)
+      return this.#release(name, version) ?? refused("not_found", `${name} ${version} has not been published`);
+    const manifest = PluginManifest.parse({ name, version: BUILTIN_VERSION, kind: "static", run: "builtin" });
+    return { manifest, sha256: "", size_bytes: 0, key_id: "", signature: "" };
+  }
+
+  /** Steps for what everybody is to have, unless everybody has that release already. */
+  #rolloutOf(wish: PluginWish, before: PluginWish | undefined, atOnce: boolean): PluginWish["rollout"] {
+    if (wish.targets.labels !== "*" || wish.release.sha256 === "" || atOnce) return null;
+    const isSame = before?.release.sha256 === wish.release.sha256 && before.rollout === null;
+    if (isSame && canonicalJson(before.config) === canonicalJson(wish.config)) return null;
+    const held = holdOf(wish);
+    const hosts = [...this.#options.hosts()].filter((host) => isFor(held, host)).map(({ host }) => host);
+    const previous = before === undefined ? null : (before.rollout?.previous ?? desiredOf(before));
+    return firstStep(previous, { plugin: wish.release.manifest.name, hosts, nowUnixMs: this.#options.now() });
+  }
+
+  async #put(key: string, wish: PluginWish): Promise<PluginWish | Refused> {
+    const value = Buffer.from(JSON.stringify(wish));
+    if (value.length > MESSAGE_BYTES_MAX)
+      return refused("invalid", `targets.hosts: a wish of more than ${MESSAGE_BYTES_MAX} bytes; select by labels`);
+    const flaw = await this.#publish(key, value);
+    if (flaw !== null) return flaw;
+    this.#apply(key, wish);
+    return wish;
+  }
+
+  async #publish(key: string, value: Uint8Array | null): Promise<Refused | null> {
+    try {
+      await this.#options.bus.publish([{ topic: TOPIC, key, value }]);
+      return null;
+    } catch (error) {
+      return refused(
+        "unavailable",
+        `the bus did not take it: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
+  }
+
+  #fold({ key, value }: BusMessage): void {
+    if (key === null) return;
+    const parsed = PluginWish.nullable().safeParse(value === null ? null : jsonOf(value));
+    const wish = parsed.success ? parsed.data : undefined;
+    const isOfKey = wish === null || (wish !== undefined && key === keyOf(wish.release.manifest.name, wish.targets));
+    if (wish !== undefined && isOfKey) this.#apply(key, wish);
+    else this.#options.log.error({ key }, "a wish for a plugin cannot be read; it is left out");
+  }
+
+  /** Folding what is known already, such as the echo of what was published here, changes nothing. */
+  #apply(key: string, wish: PluginWish | null): void {
+    const before = this.#wishes.get(key)?.wish ?? null;
+    if (canonicalJson(before) === canonicalJson(wish)) return;
+    if (wish === null) this.#wishes.delete(key);
+    else this.#wishes.set(key, holdOf(wish));
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+const jsonOf = (value: Uint8Array): unknown => {
+  try {
+    return JSON.parse(Buffer.from(value).toString("utf8"));
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+};
+
+const keyOf = (name: string, targets: TargetSelector): string =>
+  `${name}@${createHash("sha256").update(canonicalJson(targets)).digest("hex").slice(0, 16)}`;
+
+const holdOf = (wish: PluginWish): Held => {
+  const { hosts, labels } = wish.targets;
+  const matches = labels === undefined ? () => true : labelSelector(labels);
+  // An expression that cannot be read selects nobody.
+  return {
+    wish,
+    matches: typeof matches === "function" ? matches : () => false,
+    hosts: hosts === undefined ? null : new Set(hosts),
+  };
+};
+
+const isFor = (
+  { wish, matches, hosts }: Held,
+  { host, site, labels }: Pick<PluginHostView, "host" | "site" | "labels">,
+): boolean =>
+  (hosts === null || hosts.has(host)) &&
+  (wish.targets.site === undefined || wish.targets.site === site) &&
+  matches(labels);
+
+/** Names before sites and labels, those before everybody; of equals the newest. */
+const rankOf = ({ hosts, labels, site }: TargetSelector): number =>
+  hosts !== undefined ? 2 : site !== undefined || labels !== "*" ? 1 : 0;
+const isStronger = (a: PluginWish, b: PluginWish): boolean => {
+  const difference = rankOf(a.targets) - rankOf(b.targets);
+  return difference === 0 ? a.wished_at_unix_ms > b.wished_at_unix_ms : difference > 0;
+};
+
+const desiredOf = ({ release, config, pinned, enabled, wished_at_unix_ms }: PluginWish): DesiredPlugin => ({
+  release,
+  config,
+  pinned,
+  enabled,
+  wished_at_unix_ms,
+});
+
+/** What this host is to have of a wish that may be on its way. */
+const shareOf = (wish: PluginWish, host: string): DesiredPlugin | null => {
+  const { rollout } = wish;
+  if (rollout === null || rollout.up_to_digest === EVERYBODY) return desiredOf(wish);
+  const isReached = rolloutDigest(wish.release.manifest.name, host) <= rollout.up_to_digest;
+  return isReached ? desiredOf(wish) : rollout.previous;
+};
+
+const targetsFlaw = ({ hosts, labels, site, percent }: TargetSelector): string | null => {
+  if (percent !== undefined) return "targets.percent: a wish has none; what is for everybody goes in steps by itself";
+  if (hosts === undefined && labels === undefined && site === undefined)
+    return 'targets: name hosts, labels or a site; every agent is labels: "*"';
+  const matches = labels === undefined ? null : labelSelector(labels);
+  if (matches === null || typeof matches === "function") return null;
+  return `targets.labels: column ${matches.at}: ${matches.problem}`;
+};
+
+const configFlaw = ({ release: { manifest }, config }: PluginWish): string | null => {
+  if (Buffer.byteLength(JSON.stringify(config)) > CONFIG_BYTES_MAX)
+    return `config: more than ${CONFIG_BYTES_MAX} bytes`;
+  return misfits(strictSchema(manifest.config_schema), config, "config");
+};
+
+const schemaFlaw = (manifest: PluginManifest): string | null => {
+  if (Buffer.byteLength(JSON.stringify(manifest)) > MANIFEST_BYTES_MAX)
+    return `its manifest has more than ${MANIFEST_BYTES_MAX} bytes`;
+  try {
+    for (const schema of [manifest.config_schema, ...manifest.executors.map(({ args_schema }) => args_schema)])
+      strictSchema(schema);
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+};

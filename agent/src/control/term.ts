@@ -1,0 +1,451 @@
+import type { KeyObject } from "node:crypto";
+import {
+  AgentOrder,
+  type AssignedPartition,
+  type Bus,
+  type BusMessage,
+  CommandResult,
+  Heartbeat,
+  hasEnded,
+  Job,
+  type Log,
+  type OutgoingMessage,
+  Progress,
+} from "@homeostat/schemas";
+import type { z } from "zod";
+import type { FromAgent } from "../channel/messages.ts";
+import { acceptHandshake } from "../channel/sealed.ts";
+import type { AuditLog } from "./audit/audit-log.ts";
+import type { ControlConfig } from "./control-config.ts";
+import { Dispatcher, type Reach, type Standing } from "./dispatcher.ts";
+import { type FollowedTopic, followTopic } from "./follow-topic.ts";
+import type { Identities } from "./identity/identities.ts";
+import { Followers } from "./jobs/followers.ts";
+import { JobBook } from "./jobs/job-book.ts";
+import { dispatchNumberOf } from "./jobs/job-run.ts";
+import { Jobs } from "./jobs/jobs.ts";
+import { PublishLane } from "./publish-lane.ts";
+import { jsonOf, readTopic } from "./read-topic.ts";
+import { Registry } from "./registry.ts";
+import { Results } from "./results.ts";
+import { Sessions } from "./sessions.ts";
+import { pause, type Timers } from "./timers.ts";
+import type { RawSession } from "./uplinks.ts";
+
+export const WRITER_HEADER = "writer";
+const RETRY_MS = 1_000;
+const TICK_MS = 500;
+/** A lease is handed on after seconds of silence at the least: to ask for it before each write would double the writes and tell no more. */
+const FENCE_MS = 50;
+
+export interface TermPorts {
+  readonly bus: Bus;
+  readonly config: ControlConfig;
+  readonly signingKey: KeyObject;
+  readonly authorities: readonly string[];
+  readonly identities: Identities;
+  readonly audit: AuditLog;
+  readonly now: () => number;
+  readonly log: Log;
+  readonly newId: () => string;
+  readonly timers: Timers;
+  /** A session of this agent has begun, or its labels are others. */
+  onAgent(host: string): void;
+}
+
+/**
+ * One term of leadership: from what the bus holds to the end of the lease. It begins when everything that is there has been read, and
+ * ends at the first doubt whether a write took place.
+ */
+export class Term {
+  readonly writer: string;
+  readonly sinceUnixMs: number;
+  readonly registry: Registry;
+  readonly sessions: Sessions;
+  readonly dispatcher: Dispatcher;
+  readonly book = new JobBook();
+  readonly jobs: Jobs;
+  readonly followers: Followers;
+  readonly turnedAway = new Map<string, number>();
+  lastError: string | null = null;
+  #fencedAt = Number.NEGATIVE_INFINITY;
+  readonly #ports: TermPorts;
+  readonly #lease: AssignedPartition;
+  readonly #onDoubt: () => void;
+  readonly #ended = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #jobsLane: PublishLane;
+  readonly #commandsLane: PublishLane;
+  readonly #resultsLane: PublishLane;
+  readonly #beatsLane: PublishLane;
+  readonly #results: Results;
+  readonly #forgotten: string[] = [];
+  readonly #followed: FollowedTopic[] = [];
+  #commands: FollowedTopic | null = null;
+  #told: FollowedTopic | null = null;
+  #cancelTick: () => void = () => undefined;
+  #committing: Promise<void> = Promise.resolve();
+
+  constructor(
+    ports: TermPorts,
+    at: { readonly lease: AssignedPartition; readonly signal: AbortSignal; readonly onDoubt: () => void },
+  ) {
+    this.#ports = ports;
+    this.#lease = at.lease;
+    this.#onDoubt = at.onDoubt;
+    this.#signal = AbortSignal.any([at.signal, this.#ended.signal]);
+    this.writer = ports.newId();
+    this.sinceUnixMs = ports.now();
+    this.#headers = { [WRITER_HEADER]: this.writer };
+    const { bus, now, config } = ports;
+    const fence = () => this.fence();
+    this.#jobsLane = new PublishLane(bus, fence);
+    this.#commandsLane = new PublishLane(bus, fence);
+    this.#resultsLane = new PublishLane(bus);
+    this.#beatsLane = new PublishLane(bus);
+    this.followers = new Followers(ports.log);
+    this.registry = new Registry({ now, offlineAfterMs: config.offline_after_ms });
+    this.sessions = new Sessions(this.#sessionPorts());
+    this.#results = new Results(this.#resultPorts());
+    this.dispatcher = new Dispatcher({
+      now,
+      lostGraceMs: config.lost_grace_ms,
+      reach: (host) => this.#reach(host),
+      send: (host, message) => this.sessions.send(host, message),
+      tell: (host, message) => this.sessions.tell(host, message),
+      conclude: (result) => this.#results.concluded(result),
+      onState: (...change) => this.jobs.changed(...change),
+    });
+    this.jobs = this.#makeJobs();
+  }
+
+  /** Resolves when all that the bus holds is known. Nothing is sent before `resume`. */
+  async start(): Promise<void> {
+    const { audit, identities, bus, log, newId } = this.#ports;
+    await audit.begin({ fence: () => this.fence(), onDoubt: (thrown) => this.doubt(thrown), signal: this.#signal });
+    for (const identity of identities.agents()) this.registry.identified(identity);
+    const group = `control-jobs-${newId()}`;
+    const take = (message: BusMessage) => this.#loadJob(message);
+    await readTopic(bus, { topic: "agent.jobs", group, from: 0, take, signal: this.#signal, log });
+    this.#commands = await this.#follow("agent.commands", "committed", (message, isReplay) =>
+      this.#heardOrder(message, isReplay),
+    );
+    const begin: Standing = { commands: 0, results: 0 };
+    for (const { job } of this.book.live()) if (job.state !== "awaiting_approval") this.book.began(job.job_id, begin);
+    this.#told = await this.#follow("agent.results", "committed", (message) => this.#heardResult(message));
+    await this.#follow("agent.heartbeats", "earliest", (message) => this.#heardBeat(message));
+    await this.#follow("agent.progress", "end", (message) => this.#heardProgress(message));
+  }
+
+  /** Effects begin. */
+  resume(): void {
+    this.jobs.resume(this.#forgotten.splice(0));
+    this.#tick();
+  }
+
+  async stop(): Promise<void> {
+    this.#ended.abort();
+    this.#cancelTick();
+    this.sessions.stop("this control plane does not lead any more");
+    await this.#committing;
+    await this.jobs.idle();
+    await Promise.all([this.#resultsLane.idle(), this.#beatsLane.idle(), this.#ports.audit.end()]);
+    for (const followed of this.#followed.reverse()) await followed.stop();
+  }
+
+  /**
+   * A member that lost its lease without knowing is refused here, before it can write. Who was paused for a while, or whose
+   * clock was set back, asks again.
+   */
+  async fence(): Promise<void> {
+    if (this.#signal.aborted) throw new Error("this control plane does not lead any more");
+    const asked = this.#ports.now();
+    const age = asked - this.#fencedAt;
+    if (age >= 0 && age < FENCE_MS) return;
+    await this.#lease.commit(this.#lease.endOffset);
+    this.#fencedAt = asked;
+    if (this.#signal.aborted) throw new Error("this control plane does not lead any more");
+  }
+
+  doubt(thrown: unknown): void {
+    if (this.#ended.signal.aborted) return;
+    this.fail("what is on the bus is in doubt: the term ends, and the next begins with what is there", thrown);
+    this.#onDoubt();
+  }
+
+  fail(message: string, thrown: unknown): void {
+    if (this.#ended.signal.aborted) return;
+    this.lastError = `${message}: ${thrown instanceof Error ? thrown.message : String(thrown)}`.slice(0, 500);
+    this.#ports.log.warn({ err: thrown }, message);
+  }
+
+  count(reason: string): void {
+    this.turnedAway.set(reason, (this.turnedAway.get(reason) ?? 0) + 1);
+  }
+
+  /** Who a host is has changed: what it may be sent, and whether its session may stand. */
+  identityChanged(host: string): void {
+    const identity = this.#ports.identities.get(host);
+    if (identity === null) return;
+    this.registry.identified(identity);
+    if (identity.state === "revoked") this.sessions.end(host, "revoked");
+    else if (identity.state === "active") this.dispatcher.readmitted(host);
+  }
+
+  #makeJobs(): Jobs {
+    const { config, signingKey, now, newId, audit } = this.#ports;
+    const own = (message: OutgoingMessage): OutgoingMessage => ({ ...message, headers: this.#headers });
+    return new Jobs({
+      book: this.book,
+      dispatcher: this.dispatcher,
+      agents: this.registry,
+      followers: this.followers,
+      audit,
+      config: config.policy,
+      signingKey,
+      publishJob: (message) => this.#jobsLane.push(own(message)),
+      publishCommand: (message) => this.#commandsLane.push(own(message)),
+      standing: () => this.#standing(),
+      onDoubt: (thrown) => this.doubt(thrown),
+      now,
+      newId,
+    });
+  }
+
+  // ── sessions
+
+  #sessionPorts(): ConstructorParameters<typeof Sessions>[0] {
+    const { signingKey, authorities, identities, now, log } = this.#ports;
+    return {
+      accept: (hello) =>
+        acceptHandshake(hello, {
+          signingKey,
+          authorities,
+          now: now(),
+          mayConnect: (host, serial) => identities.mayConnect(host, serial),
+        }),
+      onConfirmed: (host, { server }) => {
+        this.registry.connected(host, { server });
+        this.dispatcher.connected(host);
+        this.#ports.onAgent(host);
+      },
+      onGone: (host) => this.registry.disconnected(host),
+      onMessage: (host, message) => this.#heardAgent(host, message),
+      count: (reason) => this.count(reason),
+      log,
+    };
+  }
+
+  #heardAgent(host: string, message: FromAgent): void {
+    switch (message.type) {
+      case "result":
+        this.#results.heard(host, message.result);
+        break;
+      case "progress":
+        if (message.progress.host === host) this.jobs.progressed(message.progress);
+        else this.count("progress_of_another_host");
+        break;
+      case "heartbeat":
+        this.#heardOwnBeat(host, message.heartbeat);
+        break;
+      case "clock": {
+        const { asked_at_unix_ms } = message;
+        const clock = { type: "clock", asked_at_unix_ms, control_unix_ms: this.#ports.now() };
+        this.sessions.tell(host, JSON.stringify(clock));
+        break;
+      }
+      case "renew":
+        void this.#renew(host, message);
+        break;
+    }
+  }
+
+  #heardOwnBeat(host: string, beat: Heartbeat): void {
+    if (beat.host !== host) {
+      this.count("heartbeat_of_another_host");
+      return;
+    }
+    if (this.registry.heard(beat)) this.#ports.onAgent(host);
+    const value = Buffer.from(JSON.stringify(beat));
+    this.#beatsLane
+      .push({ topic: "agent.heartbeats", key: host, value, headers: this.#headers })
+      // The next one comes soon.
+      .catch((thrown: unknown) => {
+        this.count("heartbeat_not_published");
+        this.fail("a heartbeat could not be published", thrown);
+      });
+  }
+
+  async #renew(host: string, { spki, signature }: Extract<FromAgent, { type: "renew" }>): Promise<void> {
+    try {
+      const renewed = await this.#ports.identities.renew(host, spki, signature);
+      if ("refused" in renewed) {
+        this.count(`renewal_${renewed.refused}`);
+        return;
+      }
+      this.sessions.tell(host, JSON.stringify({ type: "certificate", pem: renewed.pem }));
+    } catch (thrown) {
+      this.fail(`the certificate of ${host} could not be renewed`, thrown);
+    }
+  }
+
+  up(raw: RawSession): void {
+    this.sessions.up(raw);
+  }
+
+  drained(server: string): void {
+    this.sessions.drained(server);
+    this.dispatcher.drained();
+  }
+
+  #reach(host: string): Reach {
+    const identity = this.#ports.identities.get(host);
+    if (identity === null) return "bus";
+    return identity.state === "active" ? "channel" : "barred";
+  }
+
+  // ── results
+
+  #resultPorts(): ConstructorParameters<typeof Results>[0] {
+    const { timers } = this.#ports;
+    return {
+      lane: this.#resultsLane,
+      headers: this.#headers,
+      isKnown: ({ command_id, host, state }) => {
+        if (this.dispatcher.isOpen(command_id, host)) return false;
+        const known = this.book.stateOf(command_id, host);
+        return known !== null && hasEnded(known) && (known !== "lost" || state === "lost");
+      },
+      settled: (result) => this.jobs.settled(result),
+      acknowledge: (host, command_ids) => {
+        this.sessions.tell(host, JSON.stringify({ type: "ack", command_ids }));
+      },
+      count: (reason) => this.count(reason),
+      pause: async () => {
+        await pause(RETRY_MS, this.#signal, timers);
+        this.#signal.throwIfAborted();
+      },
+      fail: (message, thrown) => this.fail(message, thrown),
+    };
+  }
+
+  // ── what the bus says
+
+  async #follow(
+    topic: string,
+    from: "committed" | "earliest" | "end",
+    take: (message: BusMessage, isReplay: boolean) => void,
+  ): Promise<FollowedTopic> {
+    const { bus, log } = this.#ports;
+    const followed = await followTopic(bus, {
+      topic,
+      group: `control-${topic.replace("agent.", "")}`,
+      from,
+      take,
+      signal: this.#signal,
+      log,
+      onLost: () => this.doubt(new Error(`${topic} was taken away`)),
+    });
+    this.#followed.push(followed);
+    return followed;
+  }
+
+  #loadJob({ key, value, offset }: BusMessage): boolean {
+    const parsed = value === null ? null : Job.safeParse(jsonOf(value));
+    if (parsed === null) this.book.drop(key ?? "");
+    else if (parsed.success) this.#forgotten.push(...this.book.load(parsed.data));
+    else this.#unreadable("agent.jobs", offset, parsed.error);
+    return true;
+  }
+
+  #heardOrder(message: BusMessage, isReplay: boolean): void {
+    if (message.headers[WRITER_HEADER] === this.writer || message.value === null) return;
+    const order = this.#decode(message, AgentOrder);
+    if (order === null) return;
+    if ("cancel" in order) {
+      const named = this.book.runOf(order.cancel.command_id);
+      named?.run.cancelSent(named.number);
+      this.dispatcher.cancel(order);
+      return;
+    }
+    const { command_id } = order.signed.grant;
+    if (this.book.isOver(command_id)) return;
+    const standing = { commands: message.offset, results: this.#told?.position ?? 0 };
+    const named = dispatchNumberOf(command_id);
+    const run = named === null ? null : this.book.liveRun(named.jobId);
+    if (run === null || named === null) {
+      this.dispatcher.take(order, { standing, mayBeHandedOut: isReplay, isJobs: false });
+      return;
+    }
+    if (!isReplay) {
+      this.doubt(new Error(`somebody else sent ${command_id}`));
+      return;
+    }
+    if (run.dispatched(named.number, order.hosts)) {
+      this.dispatcher.take(order, { standing, mayBeHandedOut: true, isJobs: true });
+      return;
+    }
+    if (named.number >= run.dispatches) this.count("dispatch_out_of_order");
+  }
+
+  #heardResult(message: BusMessage): void {
+    if (message.headers[WRITER_HEADER] === this.writer || message.value === null) return;
+    const result = this.#decode(message, CommandResult);
+    if (result !== null) this.jobs.settled(result);
+  }
+
+  #heardBeat(message: BusMessage): void {
+    if (message.headers[WRITER_HEADER] === this.writer || message.value === null) return;
+    const beat = this.#decode(message, Heartbeat);
+    if (beat !== null) this.registry.heard(beat);
+  }
+
+  #heardProgress(message: BusMessage): void {
+    const progress = message.value === null ? null : this.#decode(message, Progress);
+    if (progress !== null) this.jobs.progressed(progress);
+  }
+
+  #decode<T>(message: BusMessage, record: z.ZodType<T>): T | null {
+    const parsed = record.safeParse(jsonOf(message.value));
+    if (parsed.success) return parsed.data;
+    this.#unreadable(message.topic, message.offset, parsed.error);
+    return null;
+  }
+
+  #unreadable(topic: string, offset: number, error: z.ZodError): void {
+    this.count(`malformed ${topic}`);
+    const problem = error.message.slice(0, 300);
+    this.#ports.log.warn({ topic, offset, problem }, "a message cannot be read and is skipped");
+  }
+
+  // ── time
+
+  #standing(): Standing {
+    return { commands: this.#commands?.position ?? 0, results: this.#told?.position ?? 0 };
+  }
+
+  #tick(): void {
+    if (this.#signal.aborted) return;
+    this.dispatcher.tick();
+    this.jobs.tick();
+    this.#committing = this.#committing.then(() => this.#commit());
+    this.#cancelTick = this.#ports.timers.after(TICK_MS, () => this.#tick());
+  }
+
+  /**
+   * Where the next term begins to read: at what the oldest job or command that is still open began with. Commands first: a result that
+   * is read once more changes nothing, a command whose result is not read would look open.
+   */
+  async #commit(): Promise<void> {
+    const oldest = [this.dispatcher.oldest(), this.book.oldest(), this.#standing()].filter(
+      (standing) => standing !== null,
+    );
+    try {
+      await this.#commands?.commit(Math.min(...oldest.map(({ commands }) => commands)));
+      await this.#told?.commit(Math.min(...oldest.map(({ results }) => results)));
+    } catch (thrown) {
+      this.fail("an offset could not be committed", thrown);
+    }
+  }
+}

@@ -1,0 +1,2 @@
+export { simulate } from "./simulate.ts";
+export type { SimulateOptions, Simulation, SimulationCounts, SimulationEvent } from "./simulation.ts";

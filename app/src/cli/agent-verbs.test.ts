@@ -1,0 +1,278 @@
+import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Agent, AgentConfig, createAgent, createBusLink } from "@homeostat/agent";
+import { type Control, ControlConfig, createControl } from "@homeostat/agent/control";
+import { createApi } from "@homeostat/analytics";
+import { type Bus, type Log, topics } from "@homeostat/schemas";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { z } from "zod";
+import { agentApi } from "../agent-api.ts";
+import { createEmbeddedBus } from "../embedded/bus/index.ts";
+import { RecordedSessions } from "../shell-sessions.ts";
+import { createTranscripts, TranscriptsConfig } from "../transcripts.ts";
+import { EXIT } from "./exit-code.ts";
+import { VERBS } from "./verbs.ts";
+
+const ignore = () => undefined;
+const log: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+const keys = generateKeyPairSync("ed25519");
+const TOKEN = "the-token-of-the-data-directory";
+const USERS = [
+  { name: "vera", roles: ["viewer"], token: "token-of-vera-the-viewer" },
+  { name: "olga", roles: ["operator"], token: "token-of-olga-the-operator" },
+  { name: "ada", roles: ["approver"], token: "token-of-ada-the-approver" },
+  { name: "sid", roles: ["shell"], token: "token-of-sid-of-the-shell" },
+] as const;
+
+const sh = (name: string, script: string) => ({ name, command: "/bin/sh", args: ["-c", script] });
+const COMMANDS = [
+  sh("hello", "echo hello from here; echo and to stderr >&2"),
+  sh("seven", "exit 7"),
+  sh("hostile", "printf 'a\\033]52;c;cm0=\\007b\\n'"),
+  sh("slow", "echo begun; sleep 600"),
+];
+
+let dir: string;
+let bus: Bus;
+let control: Control;
+let sessions: RecordedSessions;
+let api: ReturnType<typeof createApi>;
+let url: string;
+let agents: Agent[];
+
+const startAgent = async (host: string, labels: Record<string, string>): Promise<Agent> => {
+  const agent = createAgent({
+    config: AgentConfig.parse({
+      host,
+      labels,
+      heartbeat_ms: 1000,
+      collectors: Object.fromEntries(["cpu", "load", "memory", "paging", "filesystem"].map((name) => [name, false])),
+      commands: COMMANDS,
+      shell: { enabled: true, command: ["/bin/sh", "-c", "printf 'on \\033[1mthe\\033[0m host\\n'"] },
+    }),
+    dir: join(dir, host),
+    link: createBusLink({ bus, host }),
+    trustedKeys: [keys.publicKey],
+    now: Date.now,
+    monotonicMs: () => performance.now(),
+    log,
+  });
+  await agent.start();
+  return agent;
+};
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), "homeostat-verbs-"));
+  bus = await createEmbeddedBus({ dir: join(dir, "bus"), topics: topics(), now: Date.now, log });
+  control = createControl({
+    bus,
+    config: ControlConfig.parse({}),
+    dataDir: join(dir, "control"),
+    signingKey: keys.privateKey,
+    now: Date.now,
+    log,
+    newId: randomUUID,
+  });
+  await control.start();
+  await control.leads(AbortSignal.timeout(10_000));
+  const config = TranscriptsConfig.parse({});
+  const transcripts = createTranscripts({ dir: join(dir, "transcripts"), config, now: Date.now });
+  const sessionBytesMax = config.session_bytes_max;
+  sessions = new RecordedSessions({ control, transcripts, sessionBytesMax, now: Date.now, log });
+  const nothing = { refused: "not_found", message: "no remediation here" };
+  api = createApi({
+    run: async () => [],
+    health: async () => [],
+    reports: async () => null,
+    decide: async () => nothing,
+    acknowledge: async () => nothing,
+    reload: async () => ({ message: "no configuration", problems: [] }),
+    now: Date.now,
+    log,
+    version: "1.0.0",
+    token: TOKEN,
+    users: USERS,
+    isLoopback: true,
+    agentPlatform: agentApi(control, sessions),
+  });
+  url = await api.listen({ host: "127.0.0.1", port: 0 });
+  agents = [await startAgent("web-1", { role: "web" }), await startAgent("web-2", { role: "web" })];
+  await vi.waitFor(() => expect(control.agents()).toHaveLength(2), { timeout: 15_000 });
+});
+afterAll(async () => {
+  await api.close();
+  await sessions.stop();
+  for (const agent of agents) await agent.stop();
+  await control.stop();
+  await bus.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+/** A verb, as main.ts runs it. */
+const run = async (line: string, token = TOKEN, signal = new AbortController().signal) => {
+  const [verb = "", ...args] = line.split(" ").map((word) => word.replaceAll("_", " "));
+  const [out, err]: [string[], string[]] = [[], []];
+  const env = { HOMEOSTAT_API: url, HOMEOSTAT_TOKEN: token };
+  const input = {
+    args,
+    env,
+    signal,
+    onHangup: ignore,
+    out: (text: string) => void out.push(text),
+    err: (text: string) => void err.push(text),
+  };
+  const code = await (VERBS[verb] ?? Promise.reject)(input);
+  return { code, out: out.join("\n"), err: err.join("\n") };
+};
+const tokenOf = (name: (typeof USERS)[number]["name"]): string =>
+  USERS.find((user) => user.name === name)?.token ?? TOKEN;
+const Line = z.looseObject({ type: z.string() });
+const lines = (text: string) => text.split("\n").map((line) => Line.parse(JSON.parse(line)));
+
+describe("a person at the command line of a fleet", () => {
+  it("sees who is there, and whom an expression means", async () => {
+    expect((await run("agents")).out).toMatch(/^host +state.*\nweb-1 +online.*\nweb-2 +online/);
+    expect((await run("agents --labels role=db")).out).toBe("no agents");
+    expect((await run("agents show web-1")).out).toContain("role=web");
+    await expect(run("agents --labels role_in_(")).rejects.toThrow(/column \d+/);
+    await expect(run("agents show web-9")).rejects.toThrow('no agent "web-9"');
+  });
+
+  it("runs a declared command on one host, and has its output as it is", async () => {
+    expect(await run("run hello --on web-1")).toEqual({
+      code: EXIT.succeeded,
+      out: "hello from here",
+      err: "and to stderr",
+    });
+  });
+
+  it("runs on several, and is told whose each line is, and what became of all", async () => {
+    const { code, out, err } = await run("run hello --labels role=web --no-ramp");
+    expect(code).toBe(EXIT.succeeded);
+    expect(out.split("\n").sort()).toEqual(["[web-1] hello from here", "[web-2] hello from here"]);
+    expect(err).toMatch(/job \S+ succeeded \(2 succeeded\)/);
+  });
+
+  it("has an exit code for how it went", async () => {
+    expect((await run("run seven --on web-1")).code).toBe(EXIT.failed);
+    expect((await run("run seven --on web-1 --exit-code")).code).toBe(7);
+    expect((await run("run no-such-command --on web-1")).code).toBe(EXIT.refused);
+    expect((await run("run hello --labels role=db")).code).toBe(EXIT.nothingReached);
+    await expect(run("run hello")).rejects.toThrow("say on which hosts");
+    expect((await run("run hello --on web-9")).code).toBe(EXIT.calledWrongly);
+    expect(await run("run hello --on web-1", tokenOf("vera"))).toMatchObject({
+      code: EXIT.refused,
+      err: "homeostat: vera has not the role operator that this wants",
+    });
+    expect((await run("run hello --on web-1", "a-token-of-nobody")).code).toBe(EXIT.refused);
+  });
+
+  it("sees control characters of a host, instead of their working", async () => {
+    expect((await run("run hostile --on web-1")).out).toBe("a\\x1b]52;c;cm0=\\x07b");
+    expect((await run("run hostile --on web-1 --raw")).out).toBe("a\x1b]52;c;cm0=\x07b");
+  });
+
+  it("is asked for nothing when only looking: --dry-run", async () => {
+    const before = (await run("jobs --json")).out;
+    const { out } = await run("run files.free --all --dry-run");
+    expect(out).toContain("would run on 2 hosts, risk destructive\nneeds 1 approvals by others");
+    expect((await run("jobs --json")).out).toBe(before);
+  });
+
+  it("stops waiting, while the job goes on, and cancels it for good", async () => {
+    const ctrlC = new AbortController();
+    const waiting = run("run slow --on web-1 --json", TOKEN, ctrlC.signal);
+    await expect.poll(() => control.jobs({ states: ["running"] }).length, { timeout: 5_000 }).toBe(1);
+    const jobId = control.jobs({ states: ["running"] })[0]?.job_id ?? "";
+    ctrlC.abort();
+    expect(await waiting).toMatchObject({ code: EXIT.stoppedEarly, err: expect.stringContaining(`cancel ${jobId}`) });
+    expect((await run(`job ${jobId} --wait-for 1s`)).code).toBe(EXIT.timedOutWaiting);
+    expect((await run(`cancel ${jobId}`)).code).toBe(0);
+    expect((await run(`job ${jobId} --follow`)).code).toBe(EXIT.failed);
+    expect((await run(`job ${jobId}`)).out).toMatch(/web-1 +cancelled/);
+    expect((await run(`cancel ${jobId}`)).code).toBe(EXIT.refused);
+  });
+
+  it("tells programs everything as lines of JSON", async () => {
+    const told = lines((await run("run hello --on web-2 --json")).out);
+    expect(told[0]?.type).toBe("job");
+    expect(told.at(-1)).toMatchObject({
+      type: "summary",
+      state: "succeeded",
+      exit_code: 0,
+      invocations: [{ host: "web-2", state: "succeeded", exit_code: 0, message: "" }],
+    });
+  });
+
+  it("waits for a second person with what is dangerous, who is not the one that asked", async () => {
+    const asked = await run("run files.free --arg path=x --all --detach", tokenOf("olga"));
+    expect(asked.code).toBe(0);
+    expect((await run(`approve ${asked.out}`, tokenOf("olga"))).code).toBe(EXIT.refused);
+    expect((await run(`reject ${asked.out} --note no`, tokenOf("ada"))).out).toBe(`job ${asked.out} is rejected`);
+    expect((await run(`job ${asked.out} --follow`)).code).toBe(EXIT.refused);
+  });
+
+  it("reads what was done in the audit log, and proves it whole", async () => {
+    const { out } = await run("audit --json");
+    expect(out.split("\n").some((line) => JSON.parse(line).who === "olga")).toBe(true);
+    expect(await run("audit verify")).toMatchObject({ code: 0, out: expect.stringMatching(/^whole: \d+ records/) });
+    expect((await run("audit", tokenOf("vera"))).code).toBe(EXIT.refused);
+  });
+
+  it("gives out tokens to enrol with, and takes them back", async () => {
+    const made = await run("enroll token --site s1 --host db-1");
+    expect(made).toMatchObject({ code: 0, out: expect.stringMatching(/^[0-9a-f]{16}\.\S+\.[0-9a-f]{64}$/) });
+    const id = made.out.split(".")[0] ?? "";
+    expect((await run("enroll tokens")).out).toContain(id);
+    expect((await run(`enroll withdraw ${id}`)).code).toBe(0);
+    expect((await run("enroll list")).out).toBe("nobody is enrolled");
+    expect((await run("enroll token --site s1", tokenOf("olga"))).code).toBe(EXIT.refused);
+  });
+
+  it("can tell a recorded session that was altered from one that was not", async () => {
+    const opened = await sessions.open(
+      { host: "web-1", for_ms: 60_000, reason: "to see", columns: 80, rows: 24, term: "xterm" },
+      { name: "sid", roles: ["shell"] },
+    );
+    if ("refused" in opened) throw new Error(opened.message);
+    const id = opened.job_id;
+    expect(opened.state).toBe("awaiting_approval");
+    expect((await run(`approve ${id}`, tokenOf("ada"))).code).toBe(0);
+    const state = async () => {
+      await sessions.tend();
+      return (await sessions.transcripts()).find(({ session_id }) => session_id === id)?.state;
+    };
+    await expect.poll(state, { timeout: 15_000 }).toBe("whole");
+    const [header = "", ...events] = readFileSync(join(dir, "transcripts", `${id}.cast`), "utf8")
+      .trim()
+      .split("\n");
+    expect(JSON.parse(header)).toMatchObject({ version: 2, width: 80, height: 24, title: "sid on web-1" });
+    expect(events.map((line) => JSON.parse(line))).toContainEqual([
+      expect.any(Number),
+      "o",
+      expect.stringContaining("on \x1b[1mthe\x1b[0m host"),
+    ]);
+    expect((await run(`replay ${id} --speed 1000`)).err).toContain("whole");
+    appendFileSync(join(dir, "transcripts", `${id}.cast`), '[9,"o","and this"]\n');
+    expect(await run(`replay ${id} --speed 1000`)).toMatchObject({ code: 1, err: expect.stringContaining("altered") });
+    await expect(run("replay ../../secrets")).rejects.toThrow("no transcript");
+  });
+
+  it("opens no session as a job, which would not be recorded", async () => {
+    expect(await run("run shell.open --on web-1")).toMatchObject({
+      code: EXIT.calledWrongly,
+      err: expect.stringContaining("homeostat shell"),
+    });
+    expect(await run("shell web-1", tokenOf("olga"))).toMatchObject({ code: EXIT.refused });
+  });
+
+  it("packs, signs and publishes a plugin", async () => {
+    const key = join(dir, "publisher.pem");
+    writeFileSync(key, keys.privateKey.export({ type: "pkcs8", format: "pem" }));
+    expect((await run("plugins list")).out).toBe("nothing is published");
+    await expect(run(`plugins pack ${dir} --key ${key}`)).rejects.toThrow("plugin.json");
+    expect(readdirSync(dir)).not.toContain("undefined.tar.gz");
+  });
+});

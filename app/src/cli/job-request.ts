@@ -1,0 +1,104 @@
+import { CommandArgs, JobRequest, Risk } from "@homeostat/schemas";
+import { z } from "zod";
+import { parseDurationMs } from "../duration.ts";
+import { type TargetFlags, targetsOf, wholeNumberIn } from "./targets.ts";
+import { UsageError } from "./verb.ts";
+
+const HOSTS_MAX = 20_000;
+const MEMORY_UNITS: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+
+export interface RunFlags extends TargetFlags {
+  readonly arg?: readonly string[] | undefined;
+  readonly args?: string | undefined;
+  readonly ramp?: boolean | undefined;
+  readonly "no-ramp"?: boolean | undefined;
+  readonly concurrency?: string | undefined;
+  readonly "max-errors"?: string | undefined;
+  readonly timeout?: string | undefined;
+  readonly expires?: string | undefined;
+  readonly cpu?: string | undefined;
+  readonly memory?: string | undefined;
+  readonly reason: string;
+  readonly risk?: string | undefined;
+}
+
+export const durationIn = (flag: string, text: string): number => {
+  const ms = parseDurationMs(text);
+  if (ms === null || ms <= 0) throw new UsageError(`--${flag} ${text}: want a number and a unit, as 30s, 5m or 2h`);
+  return ms;
+};
+
+/** Numbers, true, false, and whatever is written as JSON; everything else is text, and so is JSON text (`--arg 'id="7"'`). */
+const readValue = (text: string): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return text;
+    throw error;
+  }
+};
+
+const argsOf = ({ arg, args }: Pick<RunFlags, "arg" | "args">): CommandArgs => {
+  const all: Record<string, unknown> = {};
+  if (args !== undefined) {
+    const parsed = z.record(z.string(), z.unknown()).safeParse(readValue(args));
+    if (!parsed.success) throw new UsageError(`--args ${args}: want a JSON object`);
+    Object.assign(all, parsed.data);
+  }
+  for (const pair of arg ?? []) {
+    const at = pair.indexOf("=");
+    if (at < 1) throw new UsageError(`--arg ${pair}: want NAME=VALUE`);
+    all[pair.slice(0, at)] = readValue(pair.slice(at + 1));
+  }
+  const parsed = CommandArgs.safeParse(all);
+  if (!parsed.success)
+    throw new UsageError(`arguments: ${parsed.error.issues.map(({ message }) => message).join("; ")}`);
+  return parsed.data;
+};
+
+const bytesOf = (text: string): number => {
+  const [, number = "", unit = ""] = /^(\d+)([KMG]?)i?B?$/.exec(text) ?? [];
+  if (number === "") throw new UsageError(`--memory ${text}: want bytes, as 512M or 2G`);
+  return Number(number) * (MEMORY_UNITS[unit] ?? 1);
+};
+
+const limitsOf = ({ cpu, memory }: Pick<RunFlags, "cpu" | "memory">) => ({
+  ...(cpu !== undefined && { cpu_percent: wholeNumberIn("cpu", cpu, [1, 100_000]) }),
+  ...(memory !== undefined && { memory_bytes: bytesOf(memory) }),
+});
+
+const batchOf = (flags: RunFlags) => {
+  if (flags.ramp === true && flags["no-ramp"] === true) throw new UsageError("give --ramp or --no-ramp, not both");
+  const { concurrency, "max-errors": errors } = flags;
+  return {
+    ...((flags.ramp === true || flags["no-ramp"] === true) && { ramp: flags.ramp === true }),
+    ...(concurrency !== undefined && { concurrency_max: wholeNumberIn("concurrency", concurrency, [1, HOSTS_MAX]) }),
+    ...(errors !== undefined && { errors_max: wholeNumberIn("max-errors", errors, [0, HOSTS_MAX]) }),
+  };
+};
+
+const riskOf = (text: string): Risk => {
+  const risk = Risk.safeParse(text);
+  if (!risk.success) throw new UsageError(`--risk ${text}: want one of ${Risk.options.join(", ")}`);
+  return risk.data;
+};
+
+/** A name with a dot is an executor; a plain word is a command that the hosts' own configuration declares. */
+export const jobRequestOf = (what: string, flags: RunFlags): JobRequest => {
+  const args = argsOf(flags);
+  const isExecutor = what.includes(".");
+  const { timeout, expires, risk } = flags;
+  const parsed = JobRequest.safeParse({
+    executor: isExecutor ? what : "exec.run",
+    args: isExecutor ? args : { name: what, args },
+    targets: targetsOf(flags),
+    batch: batchOf(flags),
+    limits: limitsOf(flags),
+    reason: flags.reason,
+    ...(timeout !== undefined && { timeout_ms: durationIn("timeout", timeout) }),
+    ...(expires !== undefined && { expires_ms: durationIn("expires", expires) }),
+    ...(risk !== undefined && { risk: riskOf(risk) }),
+  });
+  if (parsed.success) return parsed.data;
+  throw new UsageError(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("\n"));
+};

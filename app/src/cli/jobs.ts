@@ -1,0 +1,150 @@
+import { parseArgs } from "node:util";
+import { Job } from "@homeostat/schemas";
+import { z } from "zod";
+import { type ApiClient, ApiError, connectTo } from "./client.ts";
+import { FLAGS } from "./flags.ts";
+import { followJob, invocationsOf } from "./follow-job.ts";
+import { HostOutput } from "./host-output.ts";
+import { durationIn } from "./job-request.ts";
+import { refusalToExitCode } from "./run.ts";
+import { ago, style, table } from "./style.ts";
+import { printable } from "./terminal-text.ts";
+import { one, type Verb, type VerbInput } from "./verb.ts";
+
+const OneJob = z.object({ job: Job });
+/** Hosts that `homeostat job` lists; --state and --host narrow it. */
+const LISTED_MAX = 500;
+
+const asked = ({ executor, args }: Job["request"]): string =>
+  executor === "exec.run" && typeof args.name === "string" ? args.name : executor;
+
+const countsText = ({ counts }: Pick<Job, "counts">): string =>
+  Object.entries(counts)
+    .filter(([, count]) => count > 0)
+    .map(([state, count]) => `${count} ${state}`)
+    .join(", ");
+
+/** `homeostat jobs`. */
+export const jobs: Verb = async ({ args, env, out }) => {
+  const { values } = parseArgs({ args: [...args], options: FLAGS.jobs });
+  const { state, by: requested_by, executor, host, limit } = values;
+  const query = new URLSearchParams({ limit });
+  for (const [name, value] of Object.entries({ state, requested_by, executor, host }))
+    if (value !== undefined) query.set(name, value);
+  const found = await connectTo(values, env).get(`/api/v1/jobs?${query}`, z.object({ jobs: z.array(Job) }));
+  if (values.json) out(JSON.stringify(found));
+  else if (found.jobs.length === 0) out("no jobs");
+  else
+    out(
+      table([
+        ["job", "state", "what", "hosts", "by", "asked", "outcomes"],
+        ...found.jobs.map((job) => [
+          job.job_id,
+          job.state,
+          asked(job.request),
+          String(job.hosts.length),
+          job.requested_by,
+          ago(job.created_at_unix_ms, Date.now()),
+          countsText(job),
+        ]),
+      ]),
+    );
+  return 0;
+};
+
+const showJob = (job: Job, out: VerbInput["out"]): void => {
+  const { request } = job;
+  const line = (name: string, value: string): void => {
+    if (value !== "") out(`  ${style("dim", name.padEnd(9))} ${printable(value)}`);
+  };
+  out(`${style("bold", job.job_id)} ${job.state}`);
+  line("what", `${request.executor} ${JSON.stringify(request.args)}`);
+  line("by", `${job.requested_by}, ${new Date(job.created_at_unix_ms).toISOString()}`);
+  line("reason", request.reason);
+  line("risk", job.risk);
+  line("approved", job.approvals.map(({ by }) => by).join(", "));
+  line("message", job.message);
+};
+
+/** One host's output, or a line for each host. */
+const showInvocations = async (
+  api: ApiClient,
+  job: Job,
+  {
+    values,
+    out,
+    err,
+  }: Pick<VerbInput, "out" | "err"> & { values: { host?: string; state?: string; raw: boolean; json: boolean } },
+): Promise<void> => {
+  const rows: (readonly string[])[] = [];
+  const output = new HostOutput({ hasPrefixes: false, isRaw: values.raw, out, err });
+  let more = 0;
+  for await (const invocation of invocationsOf(api, job.job_id)) {
+    const { host, state, result, is_output_elided } = invocation;
+    if ((values.host !== undefined && values.host !== host) || (values.state !== undefined && values.state !== state))
+      continue;
+    if (values.json) out(JSON.stringify({ type: "invocation", ...invocation }));
+    else if (values.host !== undefined && result !== null) {
+      if (is_output_elided) err("(its output is old and stands in the table of results alone)");
+      output.ended(host, result);
+      err(`${host} ${state}${result.exit_code === null ? "" : `, exit code ${result.exit_code}`} ${result.message}`);
+    } else if (rows.length < LISTED_MAX) {
+      rows.push([host, state, result?.exit_code?.toString() ?? "", result?.message ?? ""]);
+    } else more += 1;
+  }
+  if (rows.length > 0) out(table([["host", "state", "exit", "message"], ...rows]));
+  if (more > 0) out(`and ${more} more: narrow it with --state or --host`);
+};
+
+/** `homeostat job ID`. */
+export const job: Verb = async ({ args, env, out, err, signal }) => {
+  const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: FLAGS.job });
+  const jobId = one(positionals, "job");
+  const waitMs = values["wait-for"] === undefined ? null : durationIn("wait-for", values["wait-for"]);
+  const api = connectTo(values, env);
+  const { job: found } = await api.get(`/api/v1/jobs/${encodeURIComponent(jobId)}?limit=0`, OneJob);
+  if (values.follow || waitMs !== null)
+    return followJob({ api, signal, out, err }, found, {
+      isJson: values.json,
+      isRaw: values.raw,
+      waitMs,
+      passesExitCode: values["exit-code"],
+    });
+  if (values.json) out(JSON.stringify({ type: "job", job: found }));
+  else if (values.host === undefined) showJob(found, out);
+  const { host, state, raw, json } = values;
+  const narrowed = { raw, json, ...(host !== undefined && { host }), ...(state !== undefined && { state }) };
+  await showInvocations(api, found, { values: narrowed, out, err });
+  return 0;
+};
+
+const tell = (job: Job, json: boolean, out: VerbInput["out"]): void =>
+  out(json ? JSON.stringify({ job }) : `job ${job.job_id} is ${job.state}`);
+
+/** `homeostat cancel JOB`. */
+export const cancel: Verb = async ({ args, env, out, err }) => {
+  const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: FLAGS.cancel });
+  const jobId = one(positionals, "job");
+  return refusalToExitCode(err, async () => {
+    const path = `/api/v1/jobs/${encodeURIComponent(jobId)}/cancel`;
+    tell((await connectTo(values, env).post(path, { note: values.note }, OneJob)).job, values.json, out);
+    return 0;
+  });
+};
+
+const NOT_FOUND = 404;
+
+/** Decides on a job; null when there is none of this id, so that it may be a remediation run's. */
+export const decideJob = async (
+  api: ApiClient,
+  jobId: string,
+  { isApproved, note }: { readonly isApproved: boolean; readonly note: string },
+): Promise<Job | null> => {
+  const path = `/api/v1/jobs/${encodeURIComponent(jobId)}/${isApproved ? "approve" : "reject"}`;
+  try {
+    return (await api.post(path, { note }, OneJob)).job;
+  } catch (error) {
+    if (error instanceof ApiError && error.status === NOT_FOUND) return null;
+    throw error;
+  }
+};

@@ -1,0 +1,81 @@
+import type { InvocationState } from "@homeostat/schemas";
+import { stateColour } from "./style.ts";
+
+const REDRAW_MS = 200;
+const SHOWN: readonly InvocationState[] = [
+  "queued",
+  "delivered",
+  "accepted",
+  "running",
+  "succeeded",
+  "failed",
+  "timed_out",
+  "cancelled",
+  "refused",
+  "expired",
+  "lost",
+];
+const OPEN: ReadonlySet<string> = new Set(["queued", "delivered", "accepted", "running"]);
+
+export interface Progressing {
+  readonly states: ReadonlyMap<string, InvocationState>;
+  readonly total: number;
+  readonly beganUnixMs: number;
+  readonly nowUnixMs: number;
+}
+
+export const countsOf = (states: Iterable<InvocationState>): Partial<Record<InvocationState, number>> => {
+  const counts: Partial<Record<InvocationState, number>> = {};
+  for (const state of states) counts[state] = (counts[state] ?? 0) + 1;
+  return counts;
+};
+
+/** Waves double from one host on; this is the one that has begun last, from 1. */
+export const waveOf = (begun: number): number => (begun === 0 ? 0 : Math.floor(Math.log2(begun)) + 1);
+
+/** `12/40 ended, wave 4, succeeded 11, failed 1, running 4; 3.1/s, about 9 s left` */
+export const progressText = ({ states, total, beganUnixMs, nowUnixMs }: Progressing): string => {
+  const counts = countsOf(states.values());
+  const ended = [...states.values()].filter((state) => !OPEN.has(state)).length;
+  const begun = [...states.values()].filter((state) => state !== "queued").length;
+  const told = SHOWN.flatMap((state) => {
+    const count = counts[state] ?? 0;
+    return count === 0 ? [] : [stateColour(state, `${state} ${count}`)];
+  });
+  const elapsedS = Math.max(0.001, (nowUnixMs - beganUnixMs) / 1000);
+  const perS = ended / elapsedS;
+  const left = ended === 0 || ended === total ? "" : `, about ${Math.ceil((total - ended) / perS)} s left`;
+  return `${ended}/${total} ended, wave ${waveOf(begun)}${told.length === 0 ? "" : `, ${told.join(", ")}`}; ${perS.toFixed(1)}/s${left}`;
+};
+
+export interface ProgressLine {
+  /** Takes the line away while something else is written. */
+  around(write: () => void): void;
+  stop(): void;
+}
+
+/** One line at the foot of a terminal that is written again and again; nothing where there is no terminal. */
+export const progressLine = (text: () => string, stream: NodeJS.WriteStream = process.stderr): ProgressLine => {
+  if (!stream.isTTY) return { around: (write) => write(), stop: () => undefined };
+  let isDrawn = false;
+  const clear = (): void => {
+    if (isDrawn) stream.write("\r\x1b[K");
+    isDrawn = false;
+  };
+  const draw = (): void => {
+    // Without wrapping: a line that is too long must not scroll.
+    stream.write(`\r\x1b[K\x1b[?7l${text()}\x1b[?7h`);
+    isDrawn = true;
+  };
+  const timer = setInterval(draw, REDRAW_MS);
+  return {
+    around: (write) => {
+      clear();
+      write();
+    },
+    stop: () => {
+      clearInterval(timer);
+      clear();
+    },
+  };
+};

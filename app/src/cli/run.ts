@@ -1,0 +1,70 @@
+import { parseArgs } from "node:util";
+import { JobPreview } from "@homeostat/analytics";
+import { Job } from "@homeostat/schemas";
+import { z } from "zod";
+import { type ApiClient, connectTo } from "./client.ts";
+import { exitCodeOfRefusal } from "./exit-code.ts";
+import { FLAGS } from "./flags.ts";
+import { followJob } from "./follow-job.ts";
+import { durationIn, jobRequestOf } from "./job-request.ts";
+import { printable } from "./terminal-text.ts";
+import { one, UsageError, type Verb, type VerbInput } from "./verb.ts";
+
+/** Hosts that a preview names. */
+const NAMED_MAX = 100;
+
+const preview = async (api: ApiClient, body: object, { out, json }: { out: VerbInput["out"]; json: boolean }) => {
+  const shape = z.object({ preview: JobPreview });
+  const { preview: found } = await api.post("/api/v1/jobs", { ...body, dry_run: true }, shape);
+  if (json) {
+    out(JSON.stringify(found));
+    return 0;
+  }
+  const { hosts, risk, needs_approval, waves, sites } = found;
+  const where = Object.entries(sites).map(([site, { targeted, of }]) => `${targeted} of ${of} at ${site}`);
+  out(`would run on ${hosts.length} hosts${where.length === 0 ? "" : ` (${where.join(", ")})`}, risk ${risk}`);
+  out(needs_approval === 0 ? "needs nobody's approval" : `needs ${needs_approval} approvals by others`);
+  out(`in waves of ${waves.join(", ")}`);
+  for (const host of hosts.slice(0, NAMED_MAX)) out(`  ${printable(host)}`);
+  if (hosts.length > NAMED_MAX) out(`  and ${hosts.length - NAMED_MAX} more`);
+  return 0;
+};
+
+/** A refusal is an answer with an exit code of its own. */
+export const refusalToExitCode = async (err: VerbInput["err"], run: () => Promise<number>): Promise<number> => {
+  try {
+    return await run();
+  } catch (error) {
+    const code = exitCodeOfRefusal(error);
+    if (code === null || !(error instanceof Error)) throw error;
+    err(`homeostat: ${error.message}`);
+    return code;
+  }
+};
+
+/** `homeostat run EXECUTOR|COMMAND`. */
+export const run: Verb = async (input) => {
+  const { args, env, out, err, signal } = input;
+  const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: FLAGS.run });
+  const what = one(positionals, "executor (service.restart) or declared command (disk-report)");
+  const request = jobRequestOf(what, values);
+  if (values.detach && (values.wait || values["wait-for"] !== undefined))
+    throw new UsageError("give --detach or --wait, not both");
+  const waitMs = values["wait-for"] === undefined ? null : durationIn("wait-for", values["wait-for"]);
+  const api = connectTo(values, env);
+  return refusalToExitCode(err, async () => {
+    if (values["dry-run"]) return preview(api, request, { out, json: values.json });
+    const { job } = await api.post("/api/v1/jobs", request, z.object({ job: Job }));
+    if (values.detach) {
+      out(values.json ? JSON.stringify({ job }) : job.job_id);
+      return 0;
+    }
+    const options = {
+      isJson: values.json,
+      isRaw: values.raw,
+      waitMs,
+      passesExitCode: values["exit-code"],
+    };
+    return followJob({ api, signal, out, err }, job, options);
+  });
+};

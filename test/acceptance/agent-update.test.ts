@@ -1,0 +1,211 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+
+/* The real supervisor and real processes; what it runs are releases of a few lines that behave as a bad or a good version would. */
+
+const SUPERVISOR = join(import.meta.dirname, "..", "..", "agent", "bin", "homeostat-agent.sh");
+const LOOK_MS = 50;
+const TRIAL_S = "2";
+const BACK_OFF_S_MAX = "1";
+
+let root: string;
+let dir: string;
+let supervisor: ChildProcess | null;
+
+/** `$STATE` is the folder of the supervisor's files; every release tells on a line of `ran` that it was started. */
+const BEHAVIOURS = {
+  good: `write("healthy", process.pid); stay();`,
+  crashes: `process.exit(3);`,
+  hangs: `for (;;);`,
+  "never well": `stay();`,
+} as const;
+
+const makeRelease = (folder: string, name: string, behaviour: keyof typeof BEHAVIOURS): void => {
+  mkdirSync(join(folder, "bin"), { recursive: true });
+  const script = [
+    `import { appendFileSync, writeFileSync, renameSync } from "node:fs";`,
+    `const dir = ${JSON.stringify(dir)};`,
+    `const write = (file, text) => { writeFileSync(dir + "/update/" + file + ".tmp", text + "\\n"); renameSync(dir + "/update/" + file + ".tmp", dir + "/update/" + file); };`,
+    `const stay = () => { setInterval(() => undefined, 1_000); process.on("SIGTERM", () => process.exit(0)); process.on("SIGUSR2", () => process.exit(75)); };`,
+    `appendFileSync(dir + "/ran", ${JSON.stringify(name)} + " " + process.pid + "\\n");`,
+    BEHAVIOURS[behaviour],
+  ].join("\n");
+  writeFileSync(join(folder, "bin", "homeostat-agent.mjs"), script);
+};
+
+const version = (name: string, behaviour: keyof typeof BEHAVIOURS): void =>
+  makeRelease(join(dir, "versions", name), name, behaviour);
+
+const state = (file: string): string => {
+  const path = join(dir, "update", file);
+  return existsSync(path) ? readFileSync(path, "utf8").trim() : "";
+};
+const put = (file: string, text: string): void => {
+  mkdirSync(join(dir, "update", "bad"), { recursive: true });
+  writeFileSync(join(dir, "update", file), `${text}\n`);
+};
+const ran = (): { name: string; pid: number }[] =>
+  (existsSync(join(dir, "ran")) ? readFileSync(join(dir, "ran"), "utf8") : "")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => ({ name: line.split(" ")[0] ?? "", pid: Number(line.split(" ")[1]) }));
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+const now = (): { name: string; pid: number } | undefined => {
+  const last = ran().at(-1);
+  return last !== undefined && isAlive(last.pid) ? last : undefined;
+};
+/** The test's own time limit ends what never comes. */
+const until = async (holds: () => boolean): Promise<void> => {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+};
+const start = (): void => {
+  const args = [
+    SUPERVISOR,
+    process.execPath,
+    join(root, "first"),
+    join(root, "agent.yaml"),
+    dir,
+    TRIAL_S,
+    BACK_OFF_S_MAX,
+  ];
+  supervisor = spawn("/bin/sh", args, { stdio: "ignore" });
+};
+/** As the agent does: what is to be tried is put ready, then it ends. */
+const update = (name: string): void => {
+  put("next", name);
+  process.kill(now()?.pid ?? 0, "SIGUSR2");
+};
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "agent-update-"));
+  dir = join(root, "state");
+  mkdirSync(dir);
+  supervisor = null;
+  makeRelease(join(root, "first"), "first", "good");
+});
+afterEach(async () => {
+  const ended = supervisor === null ? Promise.resolve() : new Promise((resolve) => supervisor?.once("exit", resolve));
+  if (supervisor?.exitCode === null && supervisor.signalCode === null) {
+    supervisor.kill("SIGTERM");
+    await ended;
+  }
+  for (const { pid } of ran()) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+  rmSync(root, { recursive: true, force: true });
+});
+
+describe("an update of the agent", { timeout: 60_000 }, () => {
+  test("stays when the new version says that it is well", async () => {
+    version("2.0.0", "good");
+    start();
+    await until(() => now()?.name === "first");
+    update("2.0.0");
+    await until(() => state("current") === "2.0.0" && state("trial") === "");
+    expect(now()?.name).toBe("2.0.0");
+    expect(state("next")).toBe("");
+  });
+
+  test.each([
+    ["crashes", "it ended with 3 before it was healthy"],
+    ["hangs", "it did not become healthy within 2 s"],
+    ["never well", "it did not become healthy within 2 s"],
+  ] as const)("is taken back when the new version %s", async (behaviour, reason) => {
+    version("2.0.0", behaviour);
+    start();
+    await until(() => now()?.name === "first");
+    update("2.0.0");
+    await until(() => state("bad/2.0.0") !== "" && now()?.name === "first");
+    expect(state("bad/2.0.0")).toBe(reason);
+    expect(state("current")).toBe("");
+    expect(ran().map(({ name }) => name)).toEqual(["first", "2.0.0", "first"]);
+  });
+
+  test("is never tried again once it has failed", async () => {
+    version("2.0.0", "good");
+    put("bad/2.0.0", "it failed before");
+    start();
+    await until(() => now()?.name === "first");
+    update("2.0.0");
+    await until(() => ran().length === 2 && now()?.name === "first");
+    expect(ran().every(({ name }) => name === "first")).toBe(true);
+    expect(state("next")).toBe("");
+  });
+
+  test("to a name that leads elsewhere is not followed", async () => {
+    start();
+    await until(() => now()?.name === "first");
+    update("../../first");
+    await until(() => ran().length === 2 && state("next") === "");
+    expect(now()?.name).toBe("first");
+  });
+});
+
+describe("the supervisor", { timeout: 60_000 }, () => {
+  test("starts the agent again when it is killed", async () => {
+    start();
+    await until(() => now() !== undefined);
+    const first = now()?.pid ?? 0;
+    process.kill(first, "SIGKILL");
+    await until(() => now() !== undefined && now()?.pid !== first);
+    expect(state("exits")).toBe("1 137");
+  });
+
+  test("that comes after one that was killed ends the agent that was left behind, so that never two run", async () => {
+    start();
+    await until(() => now() !== undefined);
+    const orphan = now()?.pid ?? 0;
+    const ended = new Promise((resolve) => supervisor?.once("exit", resolve));
+    supervisor?.kill("SIGKILL");
+    await ended;
+    expect(isAlive(orphan)).toBe(true);
+    start();
+    await until(() => now() !== undefined && now()?.pid !== orphan);
+    expect(isAlive(orphan)).toBe(false);
+  });
+
+  test("ends the agent and itself when it is told to", async () => {
+    start();
+    await until(() => now() !== undefined);
+    const { pid } = now() ?? { pid: 0 };
+    const ended = new Promise((resolve) => supervisor?.once("exit", resolve));
+    supervisor?.kill("SIGTERM");
+    expect(await ended).toBe(0);
+    expect(isAlive(pid)).toBe(false);
+  });
+
+  test("goes back to the version before when the current one does not last", async () => {
+    version("1.0.0", "good");
+    version("2.0.0", "crashes");
+    put("current", "2.0.0");
+    put("previous", "1.0.0");
+    start();
+    await until(() => now()?.name === "1.0.0");
+    expect(state("current")).toBe("1.0.0");
+    expect(state("bad/2.0.0")).toContain("5 times in a row");
+  });
+
+  // Each row is what a kill or a power cut at one point of an update leaves behind.
+  test.each([
+    ["before the new version was put ready", {}, "1.0.0", ""],
+    ["after it was put ready", { next: "2.0.0" }, "2.0.0", ""],
+    ["in its trial", { trial: "2.0.0" }, "1.0.0", "the supervisor or the machine ended during its trial"],
+    ["after it was kept, before the trial was closed", { trial: "2.0.0", current: "2.0.0" }, "2.0.0", ""],
+    ["while a file was being written", { "current.new": "2.0." }, "1.0.0", ""],
+  ] as const)("has one good version running after a power cut %s", async (_, files, expected, bad) => {
+    version("1.0.0", "good");
+    version("2.0.0", "good");
+    put("current", "1.0.0");
+    for (const [file, text] of Object.entries(files)) put(file, text);
+    start();
+    await until(() => now()?.name === expected && state("trial") === "" && state("next") === "");
+    expect(state("bad/2.0.0")).toBe(bad);
+  });
+});
