@@ -71,7 +71,9 @@ const measure = async (watched: ReadonlyMap<string, Started>, seconds: number): 
   const results = new Map<string, Measured>();
   for (const [name, before] of first) {
     const after = samples.at(-1)?.get(name)?.cpuS ?? 0;
-    if (after < before.cpuS) throw new Error(`${name} has not survived the measurement`);
+    // What has ended, at its start or later, must not stand there as the cheapest of all.
+    if (after < before.cpuS || before.rssMb === 0 || of(name, "rssMb").includes(0))
+      throw new Error(`${name} has not survived the measurement`);
     results.set(name, {
       cpu_percent: ((after - before.cpuS) / tookS) * 100,
       rss_mb: median(of(name, "rssMb")),

@@ -192,7 +192,10 @@ const believing = async (tiers: Tiers, { agents, seconds }: Sizes): Promise<Reco
 const measureTiers = async (tiers: Tiers, nats: Nats | null, sizes: Sizes, part: string | undefined) => {
   const wants = (name: string): boolean => part === undefined || part === name;
   const found: Record<string, unknown> = {};
+  const startedMs = performance.now();
   await tiers.start();
+  found.enrol_s = rounded((performance.now() - startedMs) / 1_000);
+  say(`${sizes.agents} agents enrolled, connected and sealed in ${found.enrol_s} s`);
   found.idle_bytes_per_agent = await idleBytes(tiers, sizes.agents);
   let maxRate = sizes.agents;
   if (wants("rate")) {

@@ -70,7 +70,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   },
   "channel-kill": {
     summary: "commands while control, site servers and agents are killed at random: lost and run twice, counted",
-    options: ["commands", "agents"],
+    options: ["commands", "agents", "per-kill"],
     load: () => import("./channel-kill.ts"),
   },
   idle: {

@@ -6,6 +6,7 @@ import type { Platform } from "./platform.ts";
 const count = (number: number, one: string, many = `${one}s`): string => `${number} ${number === 1 ? one : many}`;
 
 const watched = ({ agent, detectors, parts }: Options, host: string): string => {
+  if (parts.every((part) => part === "site" || part === "receivers")) return "nothing itself";
   if (!parts.includes("agent")) return `what agents send, by ${count(rulesOf(detectors).length, "rule")}`;
   const more = [
     agent.logs.length > 0 && count(agent.logs.length, "log file pattern"),
@@ -30,6 +31,12 @@ const busOf = ({ bus, data_dir }: Options): string =>
     ? `embedded log on SQLite, ${resolve(data_dir, "bus")}`
     : `Apache Kafka at ${bus.brokers.join(", ")}`;
 
+const served = ({ site, parts }: Options): string => {
+  if (site === undefined || !parts.includes("site")) return "no agents of other hosts (site in the configuration)";
+  const { host, port } = site.listen;
+  return `site ${site.name} at ${host}:${port}: npx homeostat enroll token --site ${site.name}`;
+};
+
 /** What a start tells a person: who is watched, what may be done, and where things are. */
 export const aboutPlatform = (
   options: Options,
@@ -38,6 +45,7 @@ export const aboutPlatform = (
   watches: watched(options, host),
   receives: receives.length === 0 ? "from agents alone (receivers in the configuration)" : receives.join(", "),
   heals: healed(options),
+  serves: served(options),
   bus: busOf(options),
   store,
 });

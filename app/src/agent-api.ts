@@ -26,6 +26,7 @@ const fleetOf = (control: Control): FleetPort => ({
         }
       : control.submit(request, by),
   preview: (request, by) => control.preview(request, by),
+  leads: () => control.health().role === "leader",
   jobs: (filter) => control.jobs(filter),
   job: (jobId) => control.job(jobId),
   follow: (jobId, listener) => control.follow(jobId, listener),

@@ -15,7 +15,8 @@ import {
 import type { Bus, Log } from "@homeostat/schemas";
 import type { DataDir } from "./data-dir.ts";
 import type { Options } from "./options.ts";
-import { trustedKeys } from "./trusted-keys.ts";
+import type { OwnAgent } from "./own-agent.ts";
+import { pluginKeys, trustedKeys } from "./trusted-keys.ts";
 import type { Undo } from "./undo.ts";
 
 interface FleetSetting {
@@ -34,17 +35,21 @@ const DRAIN_MS = 2_000;
 /** Of the certificate of a site server in this process, whose life is a day. */
 const RENEW_MS = 6 * 3_600_000;
 
-export const startControl = async ({ options, dataDir, bus, now, log, undo }: FleetSetting): Promise<Control> => {
+export const startControl = async (setting: FleetSetting, agent: OwnAgent | null): Promise<Control> => {
+  const { options, dataDir, bus, now, log, undo } = setting;
   const control = createControl({
     bus,
     config: options.control,
     dataDir: dataDir.control,
     signingKey: dataDir.signingKey,
     trustedKeys: trustedKeys({ options, dataDir }),
+    pluginKeys: pluginKeys({ options, dataDir }),
+    ...(agent === null ? {} : { beside: agent }),
     now,
     log,
     newId: randomUUID,
   });
+  agent?.fetchFrom(control);
   await control.start();
   undo.add("control", () => control.stop());
   await control.leads(AbortSignal.timeout(LEAD_MS_MAX));

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { rmSync } from "node:fs";
 import { statfs } from "node:fs/promises";
-import { type Agent, agentHost, createAgent, createBusLink } from "@homeostat/agent";
+import { agentHost } from "@homeostat/agent";
 import type { Control } from "@homeostat/agent/control";
 import { createApi, metricFact } from "@homeostat/analytics";
 import { createDeadLetters } from "@homeostat/ingest";
@@ -20,6 +20,7 @@ import { type LiveStore, openLiveStore, type StoreAddress } from "./live-store.t
 import { createLogFile } from "./log-file.ts";
 import { openBus } from "./open-bus.ts";
 import type { Options } from "./options.ts";
+import { type OwnAgent, startOwnAgent } from "./own-agent.ts";
 import type { Receivers } from "./receivers.ts";
 import { createReload, type Reload } from "./reload.ts";
 import { createReports } from "./reports.ts";
@@ -27,7 +28,6 @@ import { type Job, schedule } from "./schedule.ts";
 import { readSecret, type Secret } from "./secret.ts";
 import { RecordedSessions } from "./shell-sessions.ts";
 import { createTranscripts } from "./transcripts.ts";
-import { trustedKeys } from "./trusted-keys.ts";
 import { Undo } from "./undo.ts";
 import { readUsers } from "./users.ts";
 
@@ -50,6 +50,7 @@ export interface Platform {
     readonly watches: string;
     readonly receives: string;
     readonly heals: string;
+    readonly serves: string;
     readonly bus: string;
     readonly store: string;
   };
@@ -67,23 +68,6 @@ interface Site extends PlatformSetting {
   readonly secret: (secret: Secret | undefined) => Promise<string>;
 }
 
-const startAgent = async (site: Site, bus: Bus): Promise<Agent> => {
-  const { options, dataDir, host, now, log, undo } = site;
-  const link = createBusLink({ bus, host, log });
-  const agent = createAgent({
-    config: options.agent,
-    dir: dataDir.agent,
-    link,
-    trustedKeys: trustedKeys(site),
-    now,
-    monotonicMs: () => performance.now(),
-    log,
-  });
-  await agent.start();
-  undo.add("agent", () => agent.stop());
-  return agent;
-};
-
 const publishFinding = (bus: Bus, finding: Finding): Promise<void> =>
   bus.publish([{ topic: "detect.findings", key: finding.entity.host, value: Buffer.from(JSON.stringify(finding)) }]);
 
@@ -95,14 +79,18 @@ const startTelemetry = async ({ options, ...site }: Site, bus: Bus): Promise<Rec
   return startReceivers({ ...site, config, bus, reportFinding: (finding) => publishFinding(bus, finding) });
 };
 
-const startFleet = async (site: Site, bus: Bus): Promise<Pick<Parts, "control" | "siteServer">> => {
+const startFleet = async (
+  site: Site,
+  bus: Bus,
+  agent: OwnAgent | null,
+): Promise<Pick<Parts, "control" | "siteServer">> => {
   const { options, secret } = site;
   const has = (part: Options["parts"][number]): boolean => options.parts.includes(part);
   const runsControl = has("control");
   const ours = has("site") ? options.site : undefined;
   if (!runsControl && ours === undefined) return { control: null, siteServer: null };
   const { startControl, startSite } = await import("./fleet.ts");
-  const control = runsControl ? await startControl({ ...site, bus }) : null;
+  const control = runsControl ? await startControl({ ...site, bus }, agent) : null;
   const secrets = { ticketKey: await secret(ours?.ticket_key), token: await secret(ours?.token) };
   const siteServer = ours === undefined ? null : await startSite({ ...site, site: ours, bus, ...secrets }, control);
   return { control, siteServer };
@@ -251,10 +239,11 @@ const startParts = async (site: Site): Promise<Started> => {
   });
   undo.add("bus", () => bus.stop());
   // An agent watches from the first second on, also while the store is still coming up: the bus keeps what it says.
-  const agent = has("agent") ? await startAgent(site, bus) : null;
+  const own = has("agent") ? await startOwnAgent(site, bus) : null;
+  const agent = own?.agent ?? null;
   // So do senders: what they bring waits on the bus, not with them.
   const receivers = await startTelemetry(site, bus);
-  const fleet = await startFleet(site, bus);
+  const fleet = await startFleet(site, bus, own);
   if (options.parts.every((part) => part === "agent" || part === "receivers" || part === "site"))
     return { parts: { ...nothing, bus, agent, receivers, ...fleet }, url: null };
   const password = await secret(options.store.kind === "clickhouse" ? options.store.password : undefined);

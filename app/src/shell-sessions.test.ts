@@ -25,6 +25,19 @@ let opened: number;
 
 /** The control plane's side of a session: what it is asked is written down, what hosts say is said by `listeners`. */
 const control = (): ShellSessionsOptions["control"] => ({
+  agent: (host) => ({
+    host,
+    site: "",
+    labels: {},
+    agent_version: "0.1.0",
+    state: "online",
+    link: host === "local-1" ? "bus" : "channel",
+    server: null,
+    last_seen_unix_ms: now,
+    clock_skew_ms: null,
+    problems: [],
+    plugins: [],
+  }),
   submit: async (request) => {
     const job = Job.parse({
       job_id: `job-${++opened}`,
@@ -110,6 +123,13 @@ const events = (id: string): unknown[] =>
     .split("\n")
     .slice(1)
     .map((line) => JSON.parse(line));
+
+describe("a session", () => {
+  it("on an agent that takes no keys is refused at once, before anybody has to approve", async () => {
+    expect(await sessionsWith().open({ ...REQUEST, host: "local-1" }, sid)).toMatchObject({ refused: "invalid" });
+    expect(open).toEqual([]);
+  });
+});
 
 describe("keys that are typed into a session", () => {
   it("come once and in order, however often they are sent", async () => {

@@ -26,7 +26,7 @@ interface Session {
 }
 
 export interface ShellSessionsOptions {
-  readonly control: Pick<Control, "submit" | "jobs" | "cancel" | "follow" | "input" | "resize" | "audit">;
+  readonly control: Pick<Control, "agent" | "submit" | "jobs" | "cancel" | "follow" | "input" | "resize" | "audit">;
   readonly transcripts: Transcripts;
   readonly sessionBytesMax: number;
   readonly now: () => number;
@@ -81,6 +81,11 @@ export class RecordedSessions implements ShellSessions {
     { host, for_ms, reason, ...args }: Parameters<ShellPort["open"]>[0],
     by: Principal,
   ): Promise<Job | Refused> {
+    if (this.#options.control.agent(host)?.link === "bus")
+      return refused(
+        "invalid",
+        `${host} is watched by the platform's own process, which takes no keys: enrol an agent of its own there (docs/AGENT.md)`,
+      );
     if (this.#sessions.size >= SESSIONS_MAX)
       return refused("over_limit", `${SESSIONS_MAX} sessions are open already; close one`);
     const request = JobRequest.parse({
@@ -136,6 +141,7 @@ export class RecordedSessions implements ShellSessions {
       if (event.type === "invocation" && event.command_id !== "") session.commandId = event.command_id;
       if (event.type === "output" && event.stream === "pty") this.#output(session, event);
       if (event.type === "invocation" && hasEnded(event.state)) session.recording.marker(event.state);
+      if (event.type === "left") this.#giveUp(session, event.message);
       if (event.type === "end") this.#end(session);
     } catch (error) {
       this.#giveUp(session, `its transcript cannot be written: ${error instanceof Error ? error.message : error}`);

@@ -1,12 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 
 /** A program that watches a host each second: what it is started with, in a folder of its own. */
 export interface Watcher {
   readonly name: string;
   /** null when it is not installed here. */
-  start(dir: string): Promise<Started> | null;
+  start(dir: string): Promise<Started | null>;
 }
 
 export interface Started {
@@ -22,7 +24,9 @@ export const begin = (
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Started => {
-  const child = spawn(command, args, { stdio: "ignore", env: { PATH: process.env.PATH ?? "", HOME: "/tmp", ...env } });
+  const variables = Object.entries({ HOME: "/tmp", ...env }).map(([name, value]) => `${name}=${value}`);
+  // env(1) becomes the command: the pid stays.
+  const child = spawn("env", [...variables, command, ...args], { stdio: "ignore" });
   if (child.pid === undefined) throw new Error(`${command} cannot be started`);
   return { pid: child.pid, stop: () => stop(child) };
 };
@@ -95,7 +99,16 @@ LoadPlugin csv
 </Plugin>
 `;
 
-const EXPORTER_PORT = 19_100;
+/** One that is free: an exporter that finds it taken ends at once. */
+const freePort = async (): Promise<number> => {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no free port");
+  return address.port;
+};
 const EXPORTER_COLLECTORS = [
   "cpu",
   "loadavg",
@@ -135,29 +148,29 @@ const prepared = (dir: string, file: string, text: string): string => {
 export const PEERS: readonly Watcher[] = [
   {
     name: "netdata",
-    start(dir) {
+    async start(dir) {
       const path = installed(["/usr/sbin/netdata", "/usr/bin/netdata"]);
       if (path === null) return null;
-      return Promise.resolve(begin(path, ["-D", "-c", prepared(dir, "netdata.conf", NETDATA(dir))]));
+      return begin(path, ["-D", "-c", prepared(dir, "netdata.conf", NETDATA(dir))]);
     },
   },
   {
     name: "collectd",
-    start(dir) {
+    async start(dir) {
       const path = installed(["/usr/sbin/collectd"]);
       if (path === null) return null;
-      return Promise.resolve(begin(path, ["-f", "-C", prepared(dir, "collectd.conf", COLLECTD(dir))]));
+      return begin(path, ["-f", "-C", prepared(dir, "collectd.conf", COLLECTD(dir))]);
     },
   },
   {
     name: "node_exporter",
-    start() {
+    async start() {
       const path = installed(["/usr/bin/prometheus-node-exporter", "/usr/bin/node_exporter"]);
       if (path === null) return null;
-      const address = `127.0.0.1:${EXPORTER_PORT}`;
+      const address = `127.0.0.1:${await freePort()}`;
       const wanted = EXPORTER_COLLECTORS.map((name) => `--collector.${name}`);
       const args = ["--collector.disable-defaults", ...wanted, `--web.listen-address=${address}`];
-      return Promise.resolve(scraped(begin(path, args), `http://${address}/metrics`));
+      return scraped(begin(path, args), `http://${address}/metrics`);
     },
   },
 ];

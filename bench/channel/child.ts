@@ -43,10 +43,17 @@ export const takeOrders = (orders: Orders): void => {
   });
 };
 
-export const startChild = (path: string, execArgv: readonly string[] = []): Child => {
+export const startChild = (
+  path: string,
+  execArgv: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Child => {
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   const child: ChildProcess = fork(path, {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
-    execArgv: ["--disable-warning=ExperimentalWarning", ...execArgv],
+    // env(1) becomes the process, with what malloc reads before any code of ours runs.
+    execPath: "env",
+    execArgv: [...variables, process.execPath, "--disable-warning=ExperimentalWarning", ...execArgv],
     serialization: "advanced",
   });
   const waiting = new Map<number, PromiseWithResolvers<unknown>>();

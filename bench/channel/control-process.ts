@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Control, ControlConfig, createControl, isRefused, type Principal } from "@homeostat/agent/control";
 import { enrol, openIdentityFiles, type TlsIdentity, tlsIdentityOf } from "@homeostat/agent/site";
 import { createEmbeddedBus } from "@homeostat/app";
-import { type Bus, CommandResult, JobRequest, topics } from "@homeostat/schemas";
+import { type Bus, type CommandResult, type InvocationState, type Job, JobRequest, topics } from "@homeostat/schemas";
 import { takeOrders } from "./child.ts";
 import { silentLog, warnLog } from "./quiet-log.ts";
 
@@ -22,17 +22,21 @@ export interface StartControl {
   readonly isQuiet: boolean;
 }
 
+/** command_id, host, state, whether its execution had begun. */
+export type ToldResult = readonly [string, string, InvocationState, boolean];
+
 export interface ResultsRead {
   readonly next: number;
-  /** command_id, host, state. */
-  readonly results: readonly (readonly [string, string, string])[];
+  readonly results: readonly ToldResult[];
 }
 
 export interface ListedJob {
   readonly job_id: string;
   readonly state: string;
   readonly hosts: number;
-  readonly counts: Readonly<Record<string, number>>;
+  readonly counts: Job["counts"];
+  readonly errors_max: number;
+  readonly stop_cause: NonNullable<Job["stop_cause"]> | null;
 }
 
 export interface Loaded {
@@ -174,7 +178,7 @@ const paced = async (one: () => Promise<void>, { rate, end }: { rate: number; en
 /** What stands on the bus from an offset on: who asks again goes on at `next`. */
 const results = async (from: number): Promise<ResultsRead> => {
   if (running === null) throw new Error("control was not started");
-  const found: [string, string, string][] = [];
+  const found: ToldResult[] = [];
   const isRead = Promise.withResolvers<number>();
   const consumer = await running.bus.consume({
     group: `reader-${randomUUID()}`,
@@ -186,8 +190,9 @@ const results = async (from: number): Promise<ResultsRead> => {
         startOffset,
         receive: async (messages, end) => {
           for (const { value } of messages) {
-            const { command_id, host, state } = CommandResult.parse(JSON.parse(Buffer.from(value ?? []).toString()));
-            found.push([command_id, host, state]);
+            // Control has written it: to check its shape a million times would slow what is measured.
+            const result: CommandResult = JSON.parse(Buffer.from(value ?? []).toString());
+            found.push([result.command_id, result.host, result.state, result.started_at_unix_ms !== null]);
           }
           const next = (messages.at(-1)?.offset ?? end) + 1;
           if (next >= end) isRead.resolve(next);
@@ -200,23 +205,46 @@ const results = async (from: number): Promise<ResultsRead> => {
   return { next, results: found };
 };
 
-const submit = async ({ request, hosts }: { request: object; hosts: readonly string[] }): Promise<string> => {
-  const batch = { ramp: false, concurrency_max: hosts.length, errors_max: hosts.length };
+const submit = async ({
+  request,
+  hosts,
+  batch: asked,
+}: {
+  request: object;
+  hosts: readonly string[];
+  batch?: Partial<JobRequest["batch"]>;
+}): Promise<string> => {
+  const batch = { ramp: false, concurrency_max: hosts.length, errors_max: hosts.length, ...asked };
   const job = await control().submit(JobRequest.parse({ ...request, targets: { hosts }, batch }), BY);
   if (isRefused(job)) throw new Error(`a job was refused: ${job.refused}: ${job.message}`);
   return job.job_id;
 };
 
+const cancel = async (jobId: string): Promise<string | null> => {
+  const cancelled = await control().cancel(jobId, BY, "");
+  return isRefused(cancelled) ? cancelled.refused : null;
+};
+
 const JOBS_LISTED = 1_000;
+
+const listed = ({ job_id, state, hosts, counts, request, stop_cause }: Job): ListedJob => ({
+  job_id,
+  state,
+  hosts: hosts.length,
+  counts,
+  errors_max: request.batch.errors_max,
+  stop_cause: stop_cause ?? null,
+});
 
 takeOrders({
   start,
   submit,
+  cancel,
   results,
-  jobs: () =>
+  jobs: (limit: number | null) =>
     control()
-      .jobs({ limit: JOBS_LISTED })
-      .map(({ job_id, state, hosts, counts }): ListedJob => ({ job_id, state, hosts: hosts.length, counts })),
+      .jobs({ limit: limit ?? JOBS_LISTED })
+      .map(listed),
   token,
   siteIdentity,
   load,

@@ -17,6 +17,8 @@ import type { StartSite } from "./site-process.ts";
 
 const CONTROL = fileURLToPath(new URL("./control-process.ts", import.meta.url));
 const SITE = fileURLToPath(new URL("./site-process.ts", import.meta.url));
+/** As `homeostat start` begins a process that is a site server and nothing else. */
+const SITE_ENV = { MALLOC_MMAP_THRESHOLD_: "16384" };
 const WORKERS = 2;
 const POLL_MS = 100;
 
@@ -25,12 +27,16 @@ export interface TiersOptions {
   readonly servers: number;
   /** Further ones that agents are told of, and that do not run until `startSite`. */
   readonly standby?: number;
+  /** Processes that the agents are spread over; 2 unless told. */
+  readonly workers?: number;
   readonly verifies: boolean;
   readonly heartbeatMs: number;
   /** What is killed by intent complains. */
   readonly isQuiet: boolean;
   readonly say: (text: string) => void;
 }
+
+const startSiteChild = (): Child => startChild(SITE, ["--expose-gc"], SITE_ENV);
 
 export class Tiers {
   readonly dir = mkdtempSync(join(tmpdir(), "homeostat-tiers-"));
@@ -104,12 +110,12 @@ export class Tiers {
   async startSite(server: string): Promise<void> {
     const site = this.#sites.get(server);
     if (site === undefined) throw new Error(`there is no site server ${server}`);
-    site.child = startChild(SITE, ["--expose-gc"]);
+    site.child = startSiteChild();
     await site.child.ask("start", site.start);
   }
 
   async startSimulation(verifies = this.#options.verifies): Promise<void> {
-    const { agents, heartbeatMs, isQuiet, say } = this.#options;
+    const { agents, heartbeatMs, isQuiet, say, workers = WORKERS } = this.#options;
     this.#simulation = await simulate({
       agents,
       servers: [...this.#sites.values()].map(({ start }) => `127.0.0.1:${start.port}`),
@@ -117,9 +123,10 @@ export class Tiers {
       dir: join(this.dir, "agents"),
       hostPrefix: "virtual-",
       heartbeatMs,
-      workers: WORKERS,
+      workers,
       markerDir: this.markerDir,
       verifies,
+      monotonicMs: () => performance.now(),
       log: isQuiet ? silentLog : warnLog,
       onEvent: (event) => {
         if (event.kind !== "progress") return isQuiet ? undefined : say(JSON.stringify(event));
@@ -168,7 +175,7 @@ export class Tiers {
     const tls = await this.control.ask<StartSite["tls"]>("siteIdentity", { server, dir: this.dir });
     const { port, advertise, isStandby } = at;
     const start = { server, port, advertise, controlPort: this.#controlPort, tls, isQuiet: this.#options.isQuiet };
-    this.#sites.set(server, { child: startChild(SITE, ["--expose-gc"]), start });
+    this.#sites.set(server, { child: startSiteChild(), start });
     if (isStandby) await this.site(server).stop();
     else await this.site(server).ask("start", start);
   }

@@ -19,7 +19,12 @@ export const AuditRecord = z.strictObject({
   previous_sha256: z.string().regex(/^[0-9a-f]{64}$/),
   /** Of this record's canonical JSON (RFC 8785) without `sha256` and `signature`. */
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
-  /** Ed25519 by the control plane's key over `sha256`: the bus alone cannot make a chain. */
+  /**
+   * Records that are published together have one signature, that of the last, which says how many it vouches for, up to and with itself;
+   * the others say 0 and have none. Without it, a record's signature vouches for that record alone.
+   */
+  vouches_for: z.int().min(0).optional(),
+  /** Ed25519 by the control plane's key over `sha256`: the bus alone cannot make a chain. Empty when a later record's vouches for it. */
   key_id: z.string().min(1).max(64),
   signature: z.base64().max(128),
 });

@@ -12,13 +12,22 @@ export const canonicalJson = (value: unknown): string => {
     if (!value.isWellFormed()) throw new TypeError("a string with a lone surrogate has no canonical form");
     return JSON.stringify(value);
   }
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
-  if (typeof value === "object") {
-    const members = Object.entries(value)
-      .filter(([, member]) => member !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, member]) => `${canonicalJson(key)}:${canonicalJson(member)}`);
-    return `{${members.join(",")}}`;
+  if (Array.isArray(value)) {
+    let items = "";
+    // By index, so that a hole is found like any other undefined.
+    for (let at = 0; at < value.length; at += 1) items += `${at === 0 ? "" : ","}${canonicalJson(value[at])}`;
+    return `[${items}]`;
   }
+  if (typeof value === "object") return canonicalObject(value as Readonly<Record<string, unknown>>);
   throw new TypeError(`not a JSON value: ${typeof value}`);
+};
+
+/** Once per command, over a dozen members: without a list of pairs for each object it takes half the time. */
+const canonicalObject = (value: Readonly<Record<string, unknown>>): string => {
+  let members = "";
+  for (const key of Object.keys(value).sort()) {
+    const member = value[key];
+    if (member !== undefined) members += `${members === "" ? "" : ","}${canonicalJson(key)}:${canonicalJson(member)}`;
+  }
+  return `{${members}}`;
 };

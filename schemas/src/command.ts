@@ -67,7 +67,7 @@ export const Grant = z.strictObject({
     /** Root of the tree of hosts (host-tree.ts). */
     root: Sha256Hex,
     count: z.int().min(1).max(1_000_000),
-    /** For the whole job: how many hosts of each site are to be touched, of how many that are known there. For limits such as "at most 10 % of a site". */
+    /** For the whole job, and the others that run and change something at that time: how many hosts of each site are to be touched, of how many that are known there. For limits such as "at most 10 % of a site". */
     sites: z.record(z.string().min(1).max(64), z.strictObject({ targeted: z.int().min(1), of: z.int().min(1) })),
   }),
   approvals: z.array(Approval).max(16),

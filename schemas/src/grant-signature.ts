@@ -1,6 +1,7 @@
-import { createHash, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
+import { createHash, createPublicKey, hash, type KeyObject, sign, verify } from "node:crypto";
 import { canonicalJson } from "./canonical-json.ts";
 import {
+  type AgentOrder,
   type Cancel,
   Command,
   type CommandArgs,
@@ -28,7 +29,7 @@ const keyIdOf = (key: KeyObject): string => {
   return createHash("sha256").update(spki).digest("hex").slice(0, 16);
 };
 
-export const argsSha256 = (args: CommandArgs): string => createHash("sha256").update(canonicalJson(args)).digest("hex");
+export const argsSha256 = (args: CommandArgs): string => hash("sha256", canonicalJson(args));
 
 export const signGrant = (grant: Grant, privateKey: KeyObject): SignedGrant => ({
   grant,
@@ -41,19 +42,26 @@ export type GrantTerms = Omit<Grant, "args_sha256" | "targets"> & {
   readonly targets: Pick<Grant["targets"], "sites">;
 };
 
+/** Of dispatches that were made here, whose hosts nobody changes any more. */
+const trees = new WeakMap<Dispatch, HostTree>();
+
 /** Deterministic: the same terms give the same bytes (RFC 8032). */
 export const dispatchOf = (
   terms: GrantTerms,
   { args, hosts, privateKey }: { args: CommandArgs; hosts: readonly string[]; privateKey: KeyObject },
 ): Dispatch => {
-  const targets = { root: new HostTree(hosts).root, count: hosts.length, sites: terms.targets.sites };
+  const tree = new HostTree(hosts);
+  const targets = { root: tree.root, count: hosts.length, sites: terms.targets.sites };
   const grant: Grant = { ...terms, args_sha256: argsSha256(args), targets };
-  return { signed: signGrant(grant, privateKey), args, hosts: [...hosts] };
+  const dispatch = { signed: signGrant(grant, privateKey), args, hosts: [...hosts] };
+  Object.freeze(dispatch.hosts);
+  trees.set(Object.freeze(dispatch), tree);
+  return dispatch;
 };
 
-/** What each host of a dispatch is sent. The tree is made once. */
+/** What each host of a dispatch is sent. The tree is made once, with the grant where the dispatch was made here. */
 export const commandsOf = (dispatch: Dispatch): ((index: number) => Command) => {
-  const tree = new HostTree(dispatch.hosts);
+  const tree = trees.get(dispatch) ?? new HostTree(dispatch.hosts);
   return (index) => {
     const host = dispatch.hosts[index];
     if (host === undefined) throw new RangeError(`a dispatch to ${dispatch.hosts.length} hosts has no host ${index}`);
@@ -105,6 +113,38 @@ const checkCommand = (
   if (parsed.data.host !== host || !isAmong(host, proof, grant.targets))
     return { refused: `the grant is not for ${host}` };
   return { command: parsed.data, grant, args };
+};
+
+/** Why what stands on `agent.commands` was not asked for by one of these keys, as it stands there; null when it was. Fails closed. */
+export const orderDistrust = (order: AgentOrder, trustedKeys: readonly KeyObject[]): string | null => {
+  const whole = failingClosed(() =>
+    "cancel" in order ? checkSigned(order, order.cancel, trustedKeys) : checkDispatch(order, trustedKeys),
+  );
+  return "refused" in whole ? whole.refused : null;
+};
+
+const checkDispatch = (
+  { signed, args, hosts }: Dispatch,
+  trustedKeys: readonly KeyObject[],
+): object | { readonly refused: string } => {
+  const { args_sha256, targets } = signed.grant;
+  const checked = checkSigned(signed, signed.grant, trustedKeys);
+  if ("refused" in checked) return checked;
+  if (argsSha256(args) !== args_sha256) return { refused: "the arguments are not those that were granted" };
+  if (hosts.length !== targets.count || new HostTree(hosts).root !== targets.root)
+    return { refused: "the hosts are not those that were granted" };
+  return checked;
+};
+
+const checkSigned = (
+  { key_id, signature }: { readonly key_id: string; readonly signature: string },
+  what: Grant | Cancel,
+  trustedKeys: readonly KeyObject[],
+): object | { readonly refused: string } => {
+  const key = trustedKeys.find((trusted) => keyId(trusted) === key_id);
+  if (key === undefined) return { refused: `signed by an unknown key ${key_id}` };
+  if (verify(null, Buffer.from(canonicalJson(what)), key, Buffer.from(signature, "base64"))) return {};
+  return { refused: "the signature does not match" };
 };
 
 export const signCancel = (cancel: Cancel, privateKey: KeyObject): SignedCancel => ({

@@ -46,6 +46,13 @@ describe("the tree of hosts", () => {
     );
   });
 
+  it("takes nothing for a digest that is not one", () => {
+    const tree = new HostTree(["a", "b"]);
+    const [sibling = ""] = tree.proof(0).path;
+    for (const path of [[""], ["zz"], [sibling.slice(2)], [`${sibling}00`]])
+      expect(isAmong("a", { index: 0, path }, { root: tree.root, count: 2 })).toBe(false);
+  });
+
   it("refuses to be made of no hosts", () => {
     expect(() => new HostTree([])).toThrow(RangeError);
   });

@@ -24,6 +24,7 @@ export {
 } from "./batch/batch-limits.ts";
 export type { ArrayColumn, MapColumn, StringColumn } from "./batch/native-block-reader.ts";
 export type { ColumnName, TelemetryRow } from "./batch/telemetry-row.ts";
+export { TextSpan } from "./batch/text-span.ts";
 export {
   type AssignedPartition,
   type Bus,
@@ -71,6 +72,7 @@ export {
   dispatchOf,
   type GrantTerms,
   keyId,
+  orderDistrust,
   signCancel,
   signGrant,
   type VerifiedCommand,

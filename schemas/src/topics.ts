@@ -19,6 +19,8 @@ const DAY_MS = 24 * HOUR_MS;
 
 const telemetry: Retention = { kind: "delete", ms: 2 * DAY_MS, bytesPerPartition: 512 * MIB };
 const events: Retention = { kind: "delete", ms: 7 * DAY_MS, bytesPerPartition: 64 * MIB };
+/** What a job needs for as long as it lives, and after a change of leader from its beginning: a day's commands and results, with output. */
+const orders: Retention = { kind: "delete", ms: 7 * DAY_MS, bytesPerPartition: 1_024 * MIB };
 const passing: Retention = { kind: "delete", ms: HOUR_MS, bytesPerPartition: 64 * MIB };
 const compacted: Retention = { kind: "compact" };
 
@@ -34,9 +36,9 @@ export const TOPICS = {
   "incidents.journal": { key: "incident_id", partitions: 1, retention: compacted, value: "IncidentRecord" },
   "remediation.journal": { key: "run_id", partitions: 1, retention: compacted, value: "RemediationRecord" },
   "agent.jobs": { key: "job_id", partitions: 1, retention: compacted, value: "Job" },
-  "agent.commands": { key: "command_id", partitions: 1, retention: events, value: "Dispatch or SignedCancel" },
+  "agent.commands": { key: "command_id", partitions: 1, retention: orders, value: "Dispatch or SignedCancel" },
   "agent.progress": { key: "host", partitions: 1, retention: passing, value: "Progress" },
-  "agent.results": { key: "host", partitions: 1, retention: events, value: "CommandResult" },
+  "agent.results": { key: "host", partitions: 1, retention: orders, value: "CommandResult" },
   "agent.identities": {
     key: "host, site server or token",
     partitions: 1,

@@ -2,12 +2,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 /* The real supervisor and real processes; what it runs are releases of a few lines that behave as a bad or a good version would. */
 
 const SUPERVISOR = join(import.meta.dirname, "..", "..", "agent", "bin", "homeostat-agent.sh");
 const LOOK_MS = 50;
+const TEST_MS_MAX = 60_000;
 const TRIAL_S = "2";
 const BACK_OFF_S_MAX = "1";
 
@@ -63,10 +64,8 @@ const now = (): { name: string; pid: number } | undefined => {
   const last = ran().at(-1);
   return last !== undefined && isAlive(last.pid) ? last : undefined;
 };
-/** The test's own time limit ends what never comes. */
-const until = async (holds: () => boolean): Promise<void> => {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-};
+const until = (holds: () => boolean): Promise<unknown> =>
+  vi.waitUntil(holds, { interval: LOOK_MS, timeout: TEST_MS_MAX });
 const start = (): void => {
   const args = [
     SUPERVISOR,
@@ -102,7 +101,7 @@ afterEach(async () => {
   rmSync(root, { recursive: true, force: true });
 });
 
-describe("an update of the agent", { timeout: 60_000 }, () => {
+describe("an update of the agent", { timeout: TEST_MS_MAX }, () => {
   test("stays when the new version says that it is well", async () => {
     version("2.0.0", "good");
     start();
@@ -148,7 +147,7 @@ describe("an update of the agent", { timeout: 60_000 }, () => {
   });
 });
 
-describe("the supervisor", { timeout: 60_000 }, () => {
+describe("the supervisor", { timeout: TEST_MS_MAX }, () => {
   test("starts the agent again when it is killed", async () => {
     start();
     await until(() => now() !== undefined);

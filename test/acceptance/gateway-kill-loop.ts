@@ -118,7 +118,7 @@ export const gatewayKillLoop = async ({ dir, kills }: { dir: string; kills: numb
     configPath,
     `data_dir: ${dataDir}
 http: { port: 0 }
-parts: [receivers, ingest, detectors, remediation, api]
+parts: [receivers, ingest, detectors, remediation, control, api]
 receivers:
   http: { port: ${port} }
   senders: [{ name: collector, token: { file: ${join(dir, "token")} } }]

@@ -36,7 +36,7 @@ const pointsOf = async (platform: PlatformProcess, metric: string): Promise<numb
   return (body.series ?? []).reduce((sum, { points }) => sum + points.length, 0);
 };
 
-const WELL = { store: "ok", agent: "ok", ingest: "ok", detectors: "ok", remediation: "ok" };
+const WELL = { store: "ok", agent: "ok", control: "ok", ingest: "ok", detectors: "ok", remediation: "ok" };
 
 describe("a platform on its embedded default", () => {
   let dir: string;

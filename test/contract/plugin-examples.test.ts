@@ -61,7 +61,6 @@ const setUp = async () => {
       const part = pluginPart({
         fetch: (...piece) => catalog.read(...piece),
         trustedKeys: [publisher.publicKey],
-        denied: [],
         version: "0.1.0",
       })(surface);
       if (part.desired !== undefined) desire.push(part.desired);

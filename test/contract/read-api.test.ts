@@ -188,7 +188,7 @@ describe("the HTTP API on a real engine", () => {
     const refused = await post(path, body);
     expect([refused.statusCode, refused.json()]).toEqual([
       409,
-      { error: { code: "refused", message: "run r-1 does not wait" } },
+      { error: { code: "refused", message: "run r-1 does not wait", refusal: "not_awaiting_approval" } },
     ]);
     expect(decided).toEqual([["r-1", { approved: true, by: "ann", note: "" }]]);
     expect((await post("/api/v1/runs/r-0/decision", body)).statusCode).toBe(404);

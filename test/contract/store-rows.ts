@@ -159,6 +159,6 @@ export const insertResult = (store: Store, result: CommandResult, at: number): P
   return store.insertJson({
     table: "agent_results",
     rows: [{ command_id, host_name, executor, state, at, version: 1, record: JSON.stringify(result) }],
-    dedupToken: command_id,
+    dedupToken: `${command_id} ${host_name}`,
   });
 };

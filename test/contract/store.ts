@@ -282,6 +282,14 @@ export const describeStore = (name: string, start: () => Promise<StoreServer>): 
         expect(found).toEqual([{ record: refusedResult }]);
       });
 
+      it("hold a result of each host, although a dispatch has one id for all", async () => {
+        const results = ["a-1", "a-2", "a-3"].map((host) => ({ ...refusedResult, command_id: "job.0", host }));
+        for (const result of results) await insertResult(store, result, 0);
+        await ask("OPTIMIZE TABLE agent_results FINAL").catch(nothing);
+        const found = await store.run(resultsByCommand, { command_ids: ["job.0"] });
+        expect(found.map(({ record }) => record.host)).toEqual(["a-1", "a-2", "a-3"]);
+      });
+
       it("are read in their newest version, whatever the order they came in", async () => {
         for (const record of [
           incidentRecord("i-1", 3, "resolved"),

@@ -17,8 +17,13 @@ const anchors = (text: string): readonly string[] =>
       .replaceAll(" ", "-"),
   );
 
+/** What stands in code, a regular expression for one, is no link. */
+const withoutCode = (text: string): string => text.replace(/^```.*?^```/gms, "").replace(/`[^`\n]+`/g, "code");
+
 const links = (text: string): readonly string[] =>
-  [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = ""]) => target).filter((target) => !/^[a-z]+:/.test(target));
+  [...withoutCode(text).matchAll(/\]\(([^)\s]+)\)/g)]
+    .map(([, target = ""]) => target)
+    .filter((target) => !/^[a-z]+:/.test(target));
 
 const leadsSomewhere = (from: string, link: string): boolean => {
   const [file = "", anchor] = link.split("#");

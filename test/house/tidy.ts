@@ -12,6 +12,11 @@ const FILE_LINES_MAX = 500;
 const ENTRY_POINTS = [
   "app/src/main.ts",
   "app/bin/",
+  "agent/bin/",
+  "agent/src/host/standalone/main.ts",
+  "agent/src/host/standalone/cli.ts",
+  "agent/src/host/standalone/self-test.ts",
+  "agent/src/simulate/worker.ts",
   "bench/run.ts",
   "bench/score.ts",
   "docs/generate.ts",
@@ -19,7 +24,7 @@ const ENTRY_POINTS = [
   "vitest.config.ts",
 ];
 const isEntryPoint = (path: string): boolean =>
-  ENTRY_POINTS.some((start) => path.startsWith(start)) || /(^|[/-])child\.ts$/.test(path);
+  ENTRY_POINTS.some((start) => path.startsWith(start)) || /(^|[/-])child\.ts$|^bench\/.*-process\.ts$/.test(path);
 const isTest = (path: string): boolean => /\.(test|fixture)\.ts$/.test(path) || path.startsWith("test/");
 const isShipped = (path: string): boolean => /^[^/]+\/src\//.test(path) && !isTest(path);
 const isApp = (path: string): boolean => path.startsWith("app/src/");
@@ -133,7 +138,10 @@ export const RULES = {
     node: (node) => ts.isPropertyAccessExpression(node) && isIdentifier(node.expression, "console"),
     onlyIn: (path) => isShipped(path) && !isEntryPoint(path) && !path.startsWith("app/src/cli/"),
   },
-  "clock or chance not as an argument": { node: readsClockOrChance, onlyIn: (path) => isShipped(path) && !isApp(path) },
+  "clock or chance not as an argument": {
+    node: readsClockOrChance,
+    onlyIn: (path) => isShipped(path) && !isApp(path) && !isEntryPoint(path),
+  },
   "sleep in a test": { node: sleeps, onlyIn: (path) => isTest(path) },
   "skipped or lonely test": {
     node: (node) => ["it", "test", "describe"].some((name) => isMember(node, name, ["skip", "only", "todo"])),

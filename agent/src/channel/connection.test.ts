@@ -86,6 +86,19 @@ describe("frames over a stream", () => {
     );
   });
 
+  test("a small frame and a large one of the same turn leave as one write, up to 64 KiB", async () => {
+    const peer = new StuckPeer();
+    const connection = new Connection(peer, new Owner());
+    const bodies = [80, 1_400, 7_000, 40_000, 30_000].map((bytes) => Buffer.alloc(bytes, "x"));
+    for (const body of bodies) connection.send(3, body);
+    await turn();
+    peer.letGo();
+    const [first, second] = [bodies.slice(0, 4), bodies.slice(4)].map((some) =>
+      Buffer.concat(some.map((body) => framed(3, body))),
+    );
+    expect(peer.writes).toEqual([first, second]);
+  });
+
   test("what is sent in one turn leaves as one write", async () => {
     const peer = new StuckPeer();
     const connection = new Connection(peer, new Owner());

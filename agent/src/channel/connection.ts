@@ -144,12 +144,14 @@ export class Connection {
     this.#sayDrained();
   }
 
+  /** A stage that is too small is copied into a larger one: two writes cost more. */
   #room(bytes: number): Buffer {
     const stage = this.#stage;
     if (stage !== null && this.#staged + bytes <= stage.length) return stage;
+    if (this.#staged + bytes > STAGE_BYTES_MAX) this.#write();
     const grown = stage === null ? STAGE_BYTES_MIN : Math.min(STAGE_BYTES_MAX, stage.length * 4);
-    if (stage !== null) this.#write();
-    const fresh = Buffer.allocUnsafe(Math.max(grown, bytes));
+    const fresh = Buffer.allocUnsafe(Math.max(grown, this.#staged + bytes));
+    this.#stage?.copy(fresh, 0, 0, this.#staged);
     this.#stage = fresh;
     return fresh;
   }

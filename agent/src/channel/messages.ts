@@ -1,14 +1,16 @@
-import { Command, CommandResult, DesiredPlugins, Heartbeat, Progress, SignedCancel } from "@homeostat/schemas";
+import { CommandResult, DesiredPlugins, Heartbeat, Progress } from "@homeostat/schemas";
 import { z } from "zod";
+
+const Unread = z.record(z.string(), z.unknown());
 
 /**
  * What control plane and agent say to each other: JSON, sealed from end to end (sealed.ts). A site server carries it and can neither
  * read nor change it.
  */
 export const ToAgent = z.discriminatedUnion("type", [
-  /** At least once; the agent's journal makes it at most one run. */
-  z.strictObject({ type: z.literal("command"), command: Command }),
-  z.strictObject({ type: z.literal("cancel"), cancel: SignedCancel }),
+  /** A Command, at least once; the agent's journal makes it at most one run. It and a SignedCancel are read where they are verified. */
+  z.strictObject({ type: z.literal("command"), command: Unread }),
+  z.strictObject({ type: z.literal("cancel"), cancel: Unread }),
   /** These results are on the bus: the agent need not tell them again. */
   z.strictObject({ type: z.literal("ack"), command_ids: z.array(z.string().max(128)).max(1_000) }),
   /** Keys that were typed into a shell session; the command_id is that of the `shell.open` command. */

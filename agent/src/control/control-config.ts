@@ -24,7 +24,7 @@ const RISKS: Readonly<Record<string, Risk>> = {
 export const PolicyConfig = z.strictObject({
   /** By executor; added to the risks that are known of what ships with the agent, and stronger than they. */
   risks: z.record(z.string().min(1).max(64), Risk).default({}),
-  /** Of an executor that neither this configuration nor the agent's own list names. */
+  /** Of an executor that neither this configuration nor the agent's own list nor a published plugin names. */
   risk_unknown: Risk.default("destructive"),
   /** Approvals by other people before a job of this risk runs. */
   approvals: z
@@ -75,5 +75,6 @@ export const ControlConfig = z.strictObject({
 });
 export type ControlConfig = z.infer<typeof ControlConfig>;
 
-export const riskOf = (executor: string, { risks, risk_unknown }: PolicyConfig): Risk =>
-  risks[executor] ?? RISKS[executor] ?? risk_unknown;
+/** `published`: what a plugin declares counts for what is not known otherwise, so that no plugin makes a risk of the agent's own less. */
+export const riskOf = (executor: string, { risks, risk_unknown }: PolicyConfig, published: Risk | null): Risk =>
+  risks[executor] ?? RISKS[executor] ?? published ?? risk_unknown;

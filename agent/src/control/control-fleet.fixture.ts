@@ -6,6 +6,7 @@ import {
   type KeyObject,
   X509Certificate,
 } from "node:crypto";
+import { join } from "node:path";
 import { duplexPair } from "node:stream";
 import {
   type AgentIdentity,
@@ -27,6 +28,7 @@ import { type AgentHandshake, beginHandshake, type SealedSession } from "../chan
 import { type Control, createControl } from "./control.ts";
 import { ControlConfig } from "./control-config.ts";
 import type { Authority } from "./identity/authority.ts";
+import { createRecordProof } from "./record-proof.ts";
 import type { Timers } from "./timers.ts";
 import type { Principal } from "./views.ts";
 
@@ -336,6 +338,11 @@ export class Fleet {
     this.time = new VirtualTime(Date.now());
   }
 
+  /** As control would have written it. */
+  proved(message: OutgoingMessage): OutgoingMessage {
+    return createRecordProof(join(this.#dir, "authority")).prove(message);
+  }
+
   /** A control plane that stands for the lease; wait for it with `lead`. */
   async member(): Promise<Member> {
     const life = new Life(this.#bus);
@@ -375,7 +382,7 @@ export class Fleet {
     for (const host of hosts) {
       const agent = await makeAgent(host, authority, [createPublicKey(this.keys.privateKey)]);
       this.agents.set(host, agent);
-      await this.#bus.publish([identityMessage(agent, this.time.now())]);
+      await this.#bus.publish([this.proved(identityMessage(agent, this.time.now()))]);
     }
     await until(() =>
       hosts.every((host) => member.control.identities === null || member.control.identities.get(host) !== null),

@@ -1,7 +1,16 @@
 import type { KeyObject } from "node:crypto";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import type { AssignedPartition, Bus, BusMessage, Consumer, Job, JobRequest, Log } from "@homeostat/schemas";
+import type {
+  AssignedPartition,
+  Bus,
+  BusMessage,
+  Consumer,
+  DesiredPlugins,
+  Job,
+  JobRequest,
+  Log,
+} from "@homeostat/schemas";
 import type { Audit } from "./audit/audit.ts";
 import { AuditLog } from "./audit/audit-log.ts";
 import type { ControlConfig } from "./control-config.ts";
@@ -31,6 +40,10 @@ export interface ControlOptions {
   readonly signingKey: KeyObject;
   /** Keys that were used before it, or by other controls: what they signed in the audit log counts. */
   readonly trustedKeys?: readonly KeyObject[];
+  /** Public keys of whoever publishes plugins; none: nothing is published. */
+  readonly pluginKeys?: readonly KeyObject[];
+  /** The agent in this process, which has no session: it is told here which plugins it should have. */
+  readonly beside?: { readonly host: string; desired(desired: DesiredPlugins): void };
   readonly now: () => number;
   readonly log: Log;
   readonly newId: () => string;
@@ -180,7 +193,10 @@ class LeasedControl implements Control {
     const term = this.#reign?.term;
     if (term === undefined) return;
     const other = messages.find(
-      ({ headers, timestampUnixMs }) => headers[WRITER_HEADER] !== term.writer && timestampUnixMs >= term.sinceUnixMs,
+      (message) =>
+        message.headers[WRITER_HEADER] !== term.writer &&
+        message.timestampUnixMs >= term.sinceUnixMs &&
+        term.isByControl(message),
     );
     if (other !== undefined) term.doubt(new Error(`somebody else wrote to ${LEASE_TOPIC} at ${other.offset}`));
   }

@@ -1,4 +1,4 @@
-import { type Job, JobRequest } from "@homeostat/schemas";
+import { type Job, JobRequest, type Risk } from "@homeostat/schemas";
 import { describe, expect, it } from "vitest";
 import { PolicyConfig } from "./control-config.ts";
 import { mayApprove, mayStop, maySubmit, planOf, RequestRate, tooLarge, wavesOf } from "./policy.ts";
@@ -15,6 +15,9 @@ const agents: Candidates = {
   values: () => ["a", "b"].map((host) => ({ host, site: "dc1", labels: {}, mayRun: true })),
   siteSize: () => 2,
 };
+/** What plugins declare: a risk of their own, and one that is not theirs to say. */
+const published = (executor: string): Risk | null =>
+  (({ "queue.oldest": "read_only", "files.free": "read_only" }) as Readonly<Record<string, Risk>>)[executor] ?? null;
 const job = (changes: Partial<Job> = {}): Job => ({
   job_id: "j",
   request: request(),
@@ -54,30 +57,31 @@ describe("how much is asked", () => {
     { executor: "files.free", risk: "read_only", says: "destructive", approvals: 1 },
     { executor: "exec.run", risk: "destructive", says: "destructive", approvals: 1 },
     { executor: "a.plugin", risk: undefined, says: "destructive", approvals: 1 },
+    { executor: "queue.oldest", risk: undefined, says: "read_only", approvals: 0 },
     { executor: "shell.open", risk: undefined, says: "destructive", approvals: 1 },
   ])("$executor asked as $risk is $says and takes $approvals approvals", ({ executor, risk, says, approvals }) => {
-    const plan = planOf(request({ executor, risk }), who("root", "admin"), { agents, config });
+    const plan = planOf(request({ executor, risk }), who("root", "admin"), { agents, config, published });
     expect(plan).toMatchObject({ risk: says, needs_approval: approvals });
   });
 
   it("is what the configuration says, which is stronger", () => {
     const own = PolicyConfig.parse({ risks: { "files.free": "reversible" }, approvals_of: { "exec.run": 2 } });
     const by = who("root", "admin");
-    expect(planOf(request({ executor: "files.free" }), by, { agents, config: own })).toMatchObject({
+    expect(planOf(request({ executor: "files.free" }), by, { agents, config: own, published })).toMatchObject({
       needs_approval: 0,
     });
-    expect(planOf(request(), by, { agents, config: own })).toMatchObject({ needs_approval: 2 });
+    expect(planOf(request(), by, { agents, config: own, published })).toMatchObject({ needs_approval: 2 });
   });
 
   it("has limits, each with its number", () => {
     const by = who("o", "operator");
     const small = PolicyConfig.parse({ hosts_per_job_max: 1 });
-    expect(planOf(request(), by, { agents, config: small })).toMatchObject({
+    expect(planOf(request(), by, { agents, config: small, published })).toMatchObject({
       refused: "over_limit",
       message: "2 hosts: a job has at most 1",
     });
     const long = request({ args: { name: "x".repeat(60_000) } });
-    expect(planOf(long, by, { agents, config })).toMatchObject({
+    expect(planOf(long, by, { agents, config, published })).toMatchObject({
       refused: "invalid",
       message: expect.stringMatching(/args have 60011 bytes/),
     });

@@ -51,11 +51,18 @@ export const mayStop = (job: Job, by: Principal): Refused | null =>
     ? null
     : { refused: "not_allowed", message: `${by.name} may not stop jobs of others: it takes the role operator` };
 
+export interface PlanPorts {
+  readonly agents: Candidates;
+  readonly config: PolicyConfig;
+  /** The risk of an executor as published plugins declare it, by their publishers' signature; null when none brings it. */
+  readonly published: (executor: string) => Risk | null;
+}
+
 /** What a request comes to: the same for a preview and for the job. */
 export const planOf = (
   request: JobRequest,
   by: Principal,
-  { agents, config }: { readonly agents: Candidates; readonly config: PolicyConfig },
+  { agents, config, published }: PlanPorts,
 ): JobPlan | Refused => {
   const barred = maySubmit(request.executor, by, config);
   if (barred !== null) return barred;
@@ -67,7 +74,7 @@ export const planOf = (
   const { hosts, sites } = selection;
   if (hosts.length > config.hosts_per_job_max)
     return { refused: "over_limit", message: `${hosts.length} hosts: a job has at most ${config.hosts_per_job_max}` };
-  const risk = higher(riskOf(request.executor, config), request.risk ?? "read_only");
+  const risk = higher(riskOf(request.executor, config, published(request.executor)), request.risk ?? "read_only");
   return { hosts, sites, risk, needs_approval: approvalsNeeded({ risk, request }, config) };
 };
 

@@ -4,9 +4,11 @@ import type { AssignedPartition } from "@homeostat/schemas";
 import type { AuditLog } from "./audit/audit-log.ts";
 import type { ControlOptions } from "./control.ts";
 import type { Authority } from "./identity/authority.ts";
+import { whyNotDirectly } from "./identity/direct-enrolment.ts";
 import { createIdentities, type Identities } from "./identity/identities.ts";
 import { createPluginCatalog } from "./plugins/catalog.ts";
 import type { PluginCatalog } from "./plugins/catalog-types.ts";
+import { createRecordProof } from "./record-proof.ts";
 import { Term } from "./term.ts";
 import type { Timers } from "./timers.ts";
 import { createUplinks, type UplinkHandlers, type Uplinks } from "./uplinks.ts";
@@ -43,10 +45,13 @@ export class Reign {
     this.#place = place;
     const { bus, config, signingKey, dataDir, now, log, newId, timers } = options;
     const { authority, audit, lease, signal, onDoubt } = place;
+    const secrets = join(dataDir, "authority");
+    const trustedKeys = [signingKey, ...(options.trustedKeys ?? [])].map(publicHalf);
+    const proof = createRecordProof(secrets);
     this.identities = createIdentities({
       bus,
       authority,
-      dir: join(dataDir, "authority"),
+      dir: secrets,
       commandKeys: [publicHalf(signingKey)],
       servers: (site) => config.site_servers[site] ?? [],
       audit: (who, what, subject, details) => audit.append(who, what, subject, { ...details }),
@@ -59,6 +64,8 @@ export class Reign {
         bus,
         config,
         signingKey,
+        trustedKeys,
+        proof,
         authorities: [authority.certificatePem],
         identities: this.identities,
         audit,
@@ -66,6 +73,7 @@ export class Reign {
         log,
         newId,
         timers,
+        published: (executor) => this.plugins.riskOf(executor),
         onAgent: (host) => this.#tellDesired(host),
       },
       { lease, signal, onDoubt },
@@ -74,7 +82,7 @@ export class Reign {
       bus,
       group: `control-plugins-${newId()}`,
       dataDir,
-      trustedKeys: [signingKey, ...(options.trustedKeys ?? [])].map(publicHalf),
+      trustedKeys: options.pluginKeys ?? [],
       hosts: () => this.term.registry.pluginHosts(),
       now,
       log,
@@ -130,11 +138,15 @@ export class Reign {
     const agent = this.term.registry.view(host);
     if (agent === null) return;
     const desired = this.plugins.desiredFor(agent);
-    this.term.sessions.tell(host, JSON.stringify({ type: "desired", desired }));
+    const { beside } = this.#options;
+    if (host === beside?.host) beside.desired(desired);
+    else this.term.sessions.tell(host, JSON.stringify({ type: "desired", desired }));
   }
 
   #tellAllDesired(): void {
+    const { beside } = this.#options;
     for (const host of this.term.sessions.hosts()) this.#tellDesired(host);
+    if (beside !== undefined) this.#tellDesired(beside.host);
   }
 
   async stop(): Promise<void> {
@@ -173,7 +185,8 @@ export class Reign {
       onDown: (session) => term.sessions.down(session),
       onFrame: (session, kind, bytes) => term.sessions.frame(session, kind, bytes),
       onDrain: (server) => term.drained(server),
-      onEnrol: (request) => this.identities.enrol(request),
+      onEnrol: async (request, via) =>
+        (via === null ? whyNotDirectly(request, this.identities.tokens()) : null) ?? this.identities.enrol(request),
       onFetch: (sha256, offset, length) => this.plugins.read(sha256, offset, length),
       revoked: () => this.identities.revokedList(),
       mayServe: (site, server, serial) => this.identities.mayServe(site, server, serial),

@@ -5,8 +5,12 @@ import { LaneFullError, type PublishLane } from "./publish-lane.ts";
 const ACKS_MAX = 1_000;
 
 export interface ResultPorts {
-  readonly lane: PublishLane;
-  readonly headers: NonNullable<OutgoingMessage["headers"]>;
+  /** Of what agents tell, which is true whoever passes it on. */
+  readonly heardLane: PublishLane;
+  /** Of what control decides. Fenced: another leader may have handed out meanwhile what is called expired or cancelled here. */
+  readonly concludedLane: PublishLane;
+  /** As written by this control. */
+  prove(message: OutgoingMessage): OutgoingMessage;
   /** Its end is on the bus already, and is not `lost`. */
   isKnown(result: CommandResult): boolean;
   /** It is on the bus. */
@@ -42,27 +46,32 @@ export class Results {
       this.#acknowledge(result);
       return;
     }
-    void this.#publish(result).then((isDurable) => {
+    const { heardLane } = this.#ports;
+    void this.#publish(result, { lane: heardLane, isToldAgain: true }).then((isDurable) => {
       if (isDurable) this.#acknowledge(result);
     });
   }
 
   /** Decided by control itself. */
   concluded(result: CommandResult): void {
-    void this.#publish(result);
+    void this.#publish(result, { lane: this.#ports.concludedLane, isToldAgain: false });
   }
 
-  async #publish(result: CommandResult): Promise<boolean> {
-    const { lane, headers, settled, count, pause, fail } = this.#ports;
+  async #publish(
+    result: CommandResult,
+    { lane, isToldAgain }: { readonly lane: PublishLane; readonly isToldAgain: boolean },
+  ): Promise<boolean> {
+    const { prove, settled, count, pause, fail } = this.#ports;
     const value = Buffer.from(JSON.stringify(result));
+    const message = prove({ topic: "agent.results", key: result.host, value });
     for (;;) {
       try {
-        await lane.push({ topic: "agent.results", key: result.host, value, headers });
+        await lane.push(message);
         settled(result);
         return true;
       } catch (thrown) {
         // The agent tells it again: nothing is lost by not taking it now.
-        if (thrown instanceof LaneFullError) {
+        if (thrown instanceof LaneFullError && isToldAgain) {
           count("results_full");
           return false;
         }

@@ -10,11 +10,14 @@ import {
   Job,
   type Log,
   type OutgoingMessage,
+  orderDistrust,
   Progress,
+  type Risk,
 } from "@homeostat/schemas";
 import type { z } from "zod";
 import type { FromAgent } from "../channel/messages.ts";
 import { acceptHandshake } from "../channel/sealed.ts";
+import { Acks } from "./acks.ts";
 import type { AuditLog } from "./audit/audit-log.ts";
 import type { ControlConfig } from "./control-config.ts";
 import { Dispatcher, type Reach, type Standing } from "./dispatcher.ts";
@@ -24,8 +27,10 @@ import { Followers } from "./jobs/followers.ts";
 import { JobBook } from "./jobs/job-book.ts";
 import { dispatchNumberOf } from "./jobs/job-run.ts";
 import { Jobs } from "./jobs/jobs.ts";
+import { LeaseFence } from "./lease-fence.ts";
 import { PublishLane } from "./publish-lane.ts";
 import { jsonOf, readTopic } from "./read-topic.ts";
+import type { RecordProof } from "./record-proof.ts";
 import { Registry } from "./registry.ts";
 import { Results } from "./results.ts";
 import { Sessions } from "./sessions.ts";
@@ -35,13 +40,16 @@ import type { RawSession } from "./uplinks.ts";
 export const WRITER_HEADER = "writer";
 const RETRY_MS = 1_000;
 const TICK_MS = 500;
-/** A lease is handed on after seconds of silence at the least: to ask for it before each write would double the writes and tell no more. */
-const FENCE_MS = 50;
+/** How far back a new term looks for ends that were audited and not written: more than one publish takes. */
+const AUDIT_TAIL = 1_000;
 
 export interface TermPorts {
   readonly bus: Bus;
   readonly config: ControlConfig;
   readonly signingKey: KeyObject;
+  /** Whose orders on the bus are brought to hosts: its own and those of others who may command. Public halves. */
+  readonly trustedKeys: readonly KeyObject[];
+  readonly proof: RecordProof;
   readonly authorities: readonly string[];
   readonly identities: Identities;
   readonly audit: AuditLog;
@@ -49,6 +57,8 @@ export interface TermPorts {
   readonly log: Log;
   readonly newId: () => string;
   readonly timers: Timers;
+  /** The risk of an executor that a published plugin brings. */
+  readonly published: (executor: string) => Risk | null;
   /** A session of this agent has begun, or its labels are others. */
   onAgent(host: string): void;
 }
@@ -68,9 +78,8 @@ export class Term {
   readonly followers: Followers;
   readonly turnedAway = new Map<string, number>();
   lastError: string | null = null;
-  #fencedAt = Number.NEGATIVE_INFINITY;
   readonly #ports: TermPorts;
-  readonly #lease: AssignedPartition;
+  readonly #fence: LeaseFence;
   readonly #onDoubt: () => void;
   readonly #ended = new AbortController();
   readonly #signal: AbortSignal;
@@ -78,9 +87,13 @@ export class Term {
   readonly #jobsLane: PublishLane;
   readonly #commandsLane: PublishLane;
   readonly #resultsLane: PublishLane;
+  readonly #endsLane: PublishLane;
   readonly #beatsLane: PublishLane;
   readonly #results: Results;
+  readonly #acks: Acks;
   readonly #forgotten: string[] = [];
+  /** Jobs whose end the term before has audited, and perhaps not written any more. */
+  readonly #auditedEnds = new Set<string>();
   readonly #followed: FollowedTopic[] = [];
   #commands: FollowedTopic | null = null;
   #told: FollowedTopic | null = null;
@@ -92,27 +105,35 @@ export class Term {
     at: { readonly lease: AssignedPartition; readonly signal: AbortSignal; readonly onDoubt: () => void },
   ) {
     this.#ports = ports;
-    this.#lease = at.lease;
     this.#onDoubt = at.onDoubt;
     this.#signal = AbortSignal.any([at.signal, this.#ended.signal]);
+    this.#fence = new LeaseFence({ lease: at.lease, signal: this.#signal, now: ports.now });
     this.writer = ports.newId();
     this.sinceUnixMs = ports.now();
     this.#headers = { [WRITER_HEADER]: this.writer };
     const { bus, now, config } = ports;
-    const fence = () => this.fence();
+    const fence = () => this.#fence.pass();
     this.#jobsLane = new PublishLane(bus, fence);
     this.#commandsLane = new PublishLane(bus, fence);
     this.#resultsLane = new PublishLane(bus);
+    this.#endsLane = new PublishLane(bus, fence);
     this.#beatsLane = new PublishLane(bus);
     this.followers = new Followers(ports.log);
     this.registry = new Registry({ now, offlineAfterMs: config.offline_after_ms });
     this.sessions = new Sessions(this.#sessionPorts());
+    this.#acks = new Acks({
+      timers: ports.timers,
+      tell: (host, command_ids) => this.sessions.tell(host, JSON.stringify({ type: "ack", command_ids })),
+    });
     this.#results = new Results(this.#resultPorts());
     this.dispatcher = new Dispatcher({
       now,
       lostGraceMs: config.lost_grace_ms,
       reach: (host) => this.#reach(host),
-      send: (host, message) => this.sessions.send(host, message),
+      send: (host, message) => {
+        this.#acks.flush(host);
+        return this.sessions.send(host, message);
+      },
       tell: (host, message) => this.sessions.tell(host, message),
       conclude: (result) => this.#results.concluded(result),
       onState: (...change) => this.jobs.changed(...change),
@@ -123,7 +144,10 @@ export class Term {
   /** Resolves when all that the bus holds is known. Nothing is sent before `resume`. */
   async start(): Promise<void> {
     const { audit, identities, bus, log, newId } = this.#ports;
-    await audit.begin({ fence: () => this.fence(), onDoubt: (thrown) => this.doubt(thrown), signal: this.#signal });
+    const onDoubt = (thrown: unknown) => this.doubt(thrown);
+    const newest = await audit.begin({ fence: () => this.#fence.pass(), onDoubt, signal: this.#signal });
+    for (const { what, subject } of await audit.read(newest - AUDIT_TAIL + 1, AUDIT_TAIL))
+      if (what === "job.ended") this.#auditedEnds.add(subject);
     for (const identity of identities.agents()) this.registry.identified(identity);
     const group = `control-jobs-${newId()}`;
     const take = (message: BusMessage) => this.#loadJob(message);
@@ -150,28 +174,27 @@ export class Term {
     this.sessions.stop("this control plane does not lead any more");
     await this.#committing;
     await this.jobs.idle();
-    await Promise.all([this.#resultsLane.idle(), this.#beatsLane.idle(), this.#ports.audit.end()]);
+    this.followers.leave("this control plane does not lead any more; the job goes on under another");
+    await Promise.all([
+      this.#resultsLane.idle(),
+      this.#endsLane.idle(),
+      this.#beatsLane.idle(),
+      this.#ports.audit.end(),
+    ]);
     for (const followed of this.#followed.reverse()) await followed.stop();
-  }
-
-  /**
-   * A member that lost its lease without knowing is refused here, before it can write. Who was paused for a while, or whose
-   * clock was set back, asks again.
-   */
-  async fence(): Promise<void> {
-    if (this.#signal.aborted) throw new Error("this control plane does not lead any more");
-    const asked = this.#ports.now();
-    const age = asked - this.#fencedAt;
-    if (age >= 0 && age < FENCE_MS) return;
-    await this.#lease.commit(this.#lease.endOffset);
-    this.#fencedAt = asked;
-    if (this.#signal.aborted) throw new Error("this control plane does not lead any more");
   }
 
   doubt(thrown: unknown): void {
     if (this.#ended.signal.aborted) return;
     this.fail("what is on the bus is in doubt: the term ends, and the next begins with what is there", thrown);
     this.#onDoubt();
+  }
+
+  /** False, and counted, for what somebody else has put on the bus. */
+  isByControl(message: BusMessage): boolean {
+    const holds = this.#ports.proof.holds(message);
+    if (!holds) this.#unproved(message);
+    return holds;
   }
 
   fail(message: string, thrown: unknown): void {
@@ -196,15 +219,18 @@ export class Term {
   #makeJobs(): Jobs {
     const { config, signingKey, now, newId, audit } = this.#ports;
     const own = (message: OutgoingMessage): OutgoingMessage => ({ ...message, headers: this.#headers });
+    const proved = (message: OutgoingMessage): OutgoingMessage => this.#ports.proof.prove(own(message));
     return new Jobs({
       book: this.book,
       dispatcher: this.dispatcher,
       agents: this.registry,
       followers: this.followers,
       audit,
+      isEndAudited: (jobId) => this.#auditedEnds.has(jobId),
       config: config.policy,
+      published: this.#ports.published,
       signingKey,
-      publishJob: (message) => this.#jobsLane.push(own(message)),
+      publishJob: (message) => this.#jobsLane.push(proved(message)),
       publishCommand: (message) => this.#commandsLane.push(own(message)),
       standing: () => this.#standing(),
       onDoubt: (thrown) => this.doubt(thrown),
@@ -310,17 +336,16 @@ export class Term {
   #resultPorts(): ConstructorParameters<typeof Results>[0] {
     const { timers } = this.#ports;
     return {
-      lane: this.#resultsLane,
-      headers: this.#headers,
+      heardLane: this.#resultsLane,
+      concludedLane: this.#endsLane,
+      prove: (message) => this.#ports.proof.prove({ ...message, headers: this.#headers }),
       isKnown: ({ command_id, host, state }) => {
         if (this.dispatcher.isOpen(command_id, host)) return false;
         const known = this.book.stateOf(command_id, host);
         return known !== null && hasEnded(known) && (known !== "lost" || state === "lost");
       },
       settled: (result) => this.jobs.settled(result),
-      acknowledge: (host, command_ids) => {
-        this.sessions.tell(host, JSON.stringify({ type: "ack", command_ids }));
-      },
+      acknowledge: (host, commandIds) => this.#acks.add(host, commandIds),
       count: (reason) => this.count(reason),
       pause: async () => {
         await pause(RETRY_MS, this.#signal, timers);
@@ -351,7 +376,10 @@ export class Term {
     return followed;
   }
 
-  #loadJob({ key, value, offset }: BusMessage): boolean {
+  /** Only what a control has written: a job that somebody else puts there would be signed for them. */
+  #loadJob(message: BusMessage): boolean {
+    const { key, value, offset } = message;
+    if (!this.isByControl(message)) return true;
     const parsed = value === null ? null : Job.safeParse(jsonOf(value));
     if (parsed === null) this.book.drop(key ?? "");
     else if (parsed.success) this.#forgotten.push(...this.book.load(parsed.data));
@@ -363,6 +391,12 @@ export class Term {
     if (message.headers[WRITER_HEADER] === this.writer || message.value === null) return;
     const order = this.#decode(message, AgentOrder);
     if (order === null) return;
+    const distrust = orderDistrust(order, this.#ports.trustedKeys);
+    if (distrust !== null) {
+      this.count("unsigned agent.commands");
+      this.#ports.log.error({ offset: message.offset, distrust }, "an order on the bus is not ours: nobody is sent it");
+      return;
+    }
     if ("cancel" in order) {
       const named = this.book.runOf(order.cancel.command_id);
       named?.run.cancelSent(named.number);
@@ -392,18 +426,25 @@ export class Term {
   #heardResult(message: BusMessage): void {
     if (message.headers[WRITER_HEADER] === this.writer || message.value === null) return;
     const result = this.#decode(message, CommandResult);
-    if (result !== null) this.jobs.settled(result);
+    if (result === null) return;
+    // A host with an identity tells control, which puts it on the bus: nobody else speaks for it there.
+    if (this.#reach(result.host) === "bus" || this.isByControl(message)) this.jobs.settled(result);
   }
 
   #heardBeat(message: BusMessage): void {
     if (message.headers[WRITER_HEADER] === this.writer || message.value === null) return;
     const beat = this.#decode(message, Heartbeat);
-    if (beat !== null) this.registry.heard(beat);
+    if (beat !== null && this.registry.heard(beat)) this.#ports.onAgent(beat.host);
   }
 
   #heardProgress(message: BusMessage): void {
     const progress = message.value === null ? null : this.#decode(message, Progress);
     if (progress !== null) this.jobs.progressed(progress);
+  }
+
+  #unproved({ topic, offset, key }: BusMessage): void {
+    this.count(`unproved ${topic}`);
+    this.#ports.log.error({ topic, offset, key }, "a record that no control has written does not count");
   }
 
   #decode<T>(message: BusMessage, record: z.ZodType<T>): T | null {

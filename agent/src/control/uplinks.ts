@@ -4,7 +4,8 @@ import type { Log } from "@homeostat/schemas";
 import { Counts } from "../channel/counts.ts";
 import type { Peer, TlsIdentity } from "../channel/tls-identity.ts";
 import { listenTls, type TlsListener } from "../channel/tls-listener.ts";
-import { Wheel } from "../channel/wheel.ts";
+import { type Pulsed, Wheel } from "../channel/wheel.ts";
+import { EnrolStranger } from "./enrol-stranger.ts";
 import { UplinkEnd, type UplinkPorts } from "./uplink-end.ts";
 
 /**
@@ -41,8 +42,8 @@ export interface UplinkHandlers {
   onFrame(session: RawSession, kind: "sealed" | "handshake", bytes: Buffer): void;
   /** A server that was behind has caught up: its sessions may be sent to again. */
   onDrain?(server: string): void;
-  /** Never rejects for what the other side did wrong: that is an answer. */
-  onEnrol(request: unknown, via: { readonly site: string; readonly server: string }): Promise<unknown>;
+  /** Never rejects for what the other side did wrong: that is an answer. via: null when it was asked here, without a site server between. */
+  onEnrol(request: unknown, via: { readonly site: string; readonly server: string } | null): Promise<unknown>;
   /** Rejects when there is no such artefact; fewer bytes than asked for at its end. */
   onFetch(sha256: string, offset: number, length: number): Promise<Buffer>;
   revoked(): Revoked;
@@ -100,18 +101,23 @@ const PENDING_TIMEOUT_MS = 10_000;
 const PENDING_MAX = 256;
 const PENDING_PER_ADDRESS_MAX = 64;
 const UPLINKS_MAX = 1_000;
+/** Of strangers at this listener, a second, beyond a burst of twice as many; who comes later is told to come again. */
+const ENROLMENTS_PER_S = 50;
+const ENROL_BURST_S = 2;
 /** Changes of so long are told together: a fleet that renews its certificates makes thousands. */
 const TELL_MS = 100;
 
-class AllUplinks implements Uplinks {
+class AllUplinks implements Uplinks, Pulsed {
   readonly #options: UplinksOptions;
   readonly #wheel: Wheel;
   readonly #ends = new Set<UplinkEnd>();
+  readonly #strangers = new Set<EnrolStranger>();
   readonly #refused = new Counts<string>();
   readonly #closed = new Counts<string>();
   readonly #shared: UplinkPorts;
   #listener: TlsListener | null = null;
   #telling: NodeJS.Timeout | null = null;
+  #enrolments = ENROL_BURST_S * ENROLMENTS_PER_S;
 
   constructor(options: UplinksOptions) {
     this.#options = options;
@@ -124,7 +130,13 @@ class AllUplinks implements Uplinks {
       silentPeriodsMax: this.#wheel.periods(SILENT_MS_MAX),
       gone: (end, reason) => this.#gone(end, reason),
     };
+    this.#wheel.add(this);
     this.#wheel.start();
+  }
+
+  onPulse(): void {
+    const more = (ENROLMENTS_PER_S * this.#wheel.periodMs) / 1_000;
+    this.#enrolments = Math.min(ENROL_BURST_S * ENROLMENTS_PER_S, this.#enrolments + more);
   }
 
   attach(stream: Duplex): void {
@@ -171,19 +183,42 @@ class AllUplinks implements Uplinks {
   async stop(): Promise<void> {
     this.#listener?.close();
     if (this.#telling !== null) clearTimeout(this.#telling);
-    for (const end of [...this.#ends]) end.connection.close("control stops");
+    for (const { connection } of [...this.#ends, ...this.#strangers]) connection.close("control stops");
+    this.#wheel.delete(this);
     if (this.#options.wheel === undefined) this.#wheel.stop();
   }
 
   #onPeer(socket: TLSSocket, peer: Peer | null, settle: () => void): void {
-    const refusal = peer === null ? "no_certificate" : this.#ends.size >= UPLINKS_MAX ? "too_many_uplinks" : null;
-    if (peer === null || refusal !== null) {
-      this.#refused.add(refusal ?? "no_certificate");
+    if (peer === null) {
+      this.#strangers.add(new EnrolStranger(socket, this.#strangerPorts, settle));
+      return;
+    }
+    if (this.#ends.size >= UPLINKS_MAX) {
+      this.#refused.add("too_many_uplinks");
       socket.on("error", () => undefined);
       socket.destroy();
       return;
     }
     this.#add(socket, peer, settle);
+  }
+
+  readonly #strangerPorts = {
+    enrol: (request: unknown) => this.#enrolStranger(request),
+    gone: (stranger: EnrolStranger) => void this.#strangers.delete(stranger),
+  };
+
+  async #enrolStranger(request: unknown): Promise<unknown> {
+    if (this.#enrolments < 1) {
+      this.#refused.add("too_many_enrolments");
+      return { refused: "busy", message: "too many enrol at a time; try again later" };
+    }
+    this.#enrolments -= 1;
+    try {
+      return await this.#options.handlers.onEnrol(request, null);
+    } catch (error) {
+      this.#options.log.error({ error: String(error) }, "an enrolment failed");
+      return { refused: "unavailable", message: "control failed" };
+    }
   }
 
   #add(stream: Duplex, peer: Peer | null, settle: () => void): void {

@@ -64,7 +64,7 @@ export interface InvocationView {
   readonly at_unix_ms: number;
 }
 
-/** What a follower of a job hears, in this order: what the job is now, then what happens, and `end` at last. */
+/** What a follower of a job hears, in this order: what the job is now, then what happens, and `end` or `left` at last. */
 export type JobEvent =
   | { readonly type: "job"; readonly job: Job }
   | {
@@ -84,6 +84,8 @@ export type JobEvent =
       readonly data: string;
     }
   | { readonly type: "result"; readonly result: CommandResult }
+  /** This control leads no more, and hears nothing more of the job, which goes on: follow it anew, at whoever leads then. Nothing follows. */
+  | { readonly type: "left"; readonly message: string }
   /** Nothing follows. */
   | { readonly type: "end"; readonly job: Job };
 

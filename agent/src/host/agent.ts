@@ -3,6 +3,7 @@ import { type FSWatcher, watch } from "node:fs";
 import { join } from "node:path";
 import type { AgentState, DesiredPlugins, Heartbeat, Log } from "@homeostat/schemas";
 import type { AgentPart, AgentSurface } from "./agent-part.ts";
+import { AGENT_VERSION } from "./agent-version.ts";
 import { builtinCollectors, builtinExecutors } from "./builtin.ts";
 import { CollectorSchedule } from "./collectors/schedule.ts";
 import { type AgentConfig, agentHost, type CollectorName } from "./config.ts";
@@ -19,7 +20,6 @@ import { SystemdUnit } from "./services/systemd-service.ts";
 import { Spool } from "./spool/spool.ts";
 import { Tail } from "./tail/tail.ts";
 
-const AGENT_VERSION = "0.1.0";
 /** After the collectors have been called, those that work off the main thread get this long to join the batch. */
 const SETTLE_MS = 25;
 const TAIL_SCAN_MS = 1_000;
@@ -132,6 +132,7 @@ class HostAgent implements Agent {
     );
     for (const directory of this.#tail.directories()) this.#watch(directory);
     void this.#subscribe();
+    this.#options.link.onUp?.(() => void this.#beat());
     void this.#beat();
   }
 
@@ -197,7 +198,8 @@ class HostAgent implements Agent {
     this.#collectors.tick({ nowUnixMs, monotonicMs: nowMs, tickMs: this.#options.config.interval_ms });
     if (nowMs - this.#lastFlushMs < this.#options.config.flush_ms - this.#options.config.interval_ms / 2) return;
     this.#lastFlushMs = nowMs;
-    setTimeout(() => this.#flushMetrics(), SETTLE_MS);
+    if (this.#collectors.isPending) setTimeout(() => this.#flushMetrics(), SETTLE_MS);
+    else this.#flushMetrics();
   }
 
   #flushMetrics(): void {

@@ -6,6 +6,7 @@ import { cpu } from "./collectors/cpu.ts";
 import { diskIo } from "./collectors/disk-io.ts";
 import { filesystem } from "./collectors/filesystem.ts";
 import { load } from "./collectors/load.ts";
+import { Meminfo } from "./collectors/meminfo.ts";
 import { memory } from "./collectors/memory.ts";
 import { network } from "./collectors/network.ts";
 import { paging } from "./collectors/paging.ts";
@@ -38,11 +39,12 @@ export interface BuiltinOptions {
 /** What ships with the agent, made only when it is wanted; null where the configuration leaves it nothing to watch. */
 export const builtinCollectors = (options: BuiltinOptions): Record<CollectorName, () => Collector | null> => {
   const { config, proc, sink, services, monotonicMs } = options;
+  const meminfo = new Meminfo(proc);
   return {
     cpu: () => cpu({ proc, sink }),
     load: () => load({ proc, sink }),
-    memory: () => memory({ proc, sink }),
-    paging: () => paging({ proc, sink }),
+    memory: () => memory({ meminfo, sink }),
+    paging: () => paging({ meminfo, sink }),
     filesystem: () => filesystem({ proc, sink }),
     disk_io: () => diskIo({ proc, sink }),
     network: () => network({ proc, sink }),

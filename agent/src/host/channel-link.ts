@@ -28,6 +28,7 @@ class ChannelLink implements Link, Pulsed {
   readonly #log: Log;
   readonly #results = new Map<string, WaitingResult>();
   #listener: OrderListener | null = null;
+  #whenUp: () => void = () => undefined;
 
   constructor({ client, log }: { client: ChannelClient; log: Log }) {
     this.#client = client;
@@ -37,7 +38,12 @@ class ChannelLink implements Link, Pulsed {
       if (state !== "sealed") return;
       for (const waiting of this.#results.values()) waiting.periodsLeft = 0;
       this.#sendResults();
+      this.#whenUp();
     });
+  }
+
+  onUp(listener: () => void): void {
+    this.#whenUp = listener;
   }
 
   publish(batches: Parameters<Link["publish"]>[0]): Promise<void> {

@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { ResourceLimits, Risk } from "@homeostat/schemas";
+import { PluginName, ResourceLimits, Risk } from "@homeostat/schemas";
 import { z } from "zod";
 import { ShellConfig } from "./executor/shell-config.ts";
 import { AgentPolicy } from "./policy.ts";
@@ -182,6 +182,8 @@ export const AgentConfig = z
     commands: z.array(DeclaredCommand).max(64).default([]),
     /** Of those that ship with the agent: a command for another is refused, unless a plugin brings it. */
     executors: z.array(z.enum(EXECUTOR_NAMES)).default([...EXECUTOR_NAMES]),
+    /** Names of plugins that may be neither installed nor turned on here, whatever the control plane wishes. */
+    plugins_denied: z.array(PluginName).max(128).default([]),
     shell: ShellConfig.prefault({}),
     policy: AgentPolicy.prefault({}),
     command_limits: CommandLimits.prefault({}),

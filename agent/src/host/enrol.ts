@@ -95,7 +95,8 @@ export const ask = async (exchange: Exchange, request: EnrolRequest): Promise<En
   try {
     answer = await exchange(request);
   } catch (thrown) {
-    throw new EnrolError("unreachable", "control could not be asked", thrown);
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new EnrolError("unreachable", `control could not be asked: ${why}`, thrown);
   }
   const parsed = EnrolReply.safeParse(answer);
   if (!parsed.success) throw new EnrolError("bad_reply", "the reply is malformed");

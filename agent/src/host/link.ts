@@ -32,6 +32,8 @@ export interface Link {
   /** May be lost; never blocks. */
   publishProgress(progress: Progress): void;
   publishHeartbeat(heartbeat: Heartbeat): Promise<void>;
+  /** Called whenever heartbeats can go again after a time in which they could not. A link that is never away has none. */
+  onUp?(listener: () => void): void;
 }
 
 /** `refused` when the other side will never take it: trying again is no use. */

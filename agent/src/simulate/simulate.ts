@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { SimulateOptions, Simulation, SimulationCounts } from "./simulation.ts";
 import type { FromWorker, ToWorker } from "./worker-messages.ts";
@@ -26,6 +27,7 @@ class WorkerSimulation implements Simulation {
   readonly #ready = Promise.withResolvers<void>();
   #said = "";
   #saidMs = 0;
+  #isStopped = false;
 
   constructor(options: SimulateOptions) {
     this.#options = options;
@@ -49,7 +51,16 @@ class WorkerSimulation implements Simulation {
     return sum;
   }
 
+  async killWorker(at: number, deadMs: number): Promise<void> {
+    const worker = this.#workers[at];
+    if (worker === undefined) throw new RangeError(`there is no worker ${at} of ${this.#workers.length}`);
+    await worker.kill();
+    await delay(deadMs);
+    if (!this.#isStopped) this.#workers[at] = this.#begin(at, this.#workers.length);
+  }
+
   async stop(): Promise<void> {
+    this.#isStopped = true;
     await Promise.all(this.#workers.map((worker) => worker.stop()));
     this.#ready.reject(new Error("the simulation was stopped before all agents were ready"));
   }
@@ -67,7 +78,7 @@ class WorkerSimulation implements Simulation {
   }
 
   #hear(worker: number, message: FromWorker | { type: "died"; reason: string }): void {
-    const { onEvent, agents, log } = this.#options;
+    const { onEvent, agents, log, monotonicMs } = this.#options;
     if (message.type === "problem") onEvent({ kind: "problem", message: message.message });
     if (message.type === "failed") this.#ready.reject(new Error(message.message));
     if (message.type === "died") {
@@ -79,7 +90,7 @@ class WorkerSimulation implements Simulation {
     const counts = this.counts();
     if (counts.sealed >= agents) this.#ready.resolve();
     const said = JSON.stringify(counts);
-    const now = performance.now();
+    const now = monotonicMs();
     if (said === this.#said || now - this.#saidMs < PROGRESS_MS) return;
     this.#said = said;
     this.#saidMs = now;
@@ -110,6 +121,12 @@ class Worker {
     // Killed with a message on its way: `exit` tells.
     this.child.on("error", () => undefined);
     this.child.send(begin);
+  }
+
+  async kill(): Promise<void> {
+    this.#isStopping = true;
+    this.child.kill("SIGKILL");
+    await this.#ended;
   }
 
   async stop(): Promise<void> {

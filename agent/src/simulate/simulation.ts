@@ -19,6 +19,8 @@ export interface SimulateOptions {
   readonly markerDir: string | null;
   /** false: signatures of grants are believed. Only for measuring what verifying them costs; true unless told. */
   readonly verifies?: boolean;
+  /** Paces what is told. */
+  readonly monotonicMs: () => number;
   readonly log: Log;
   readonly onEvent: (event: SimulationEvent) => void;
 }
@@ -48,5 +50,7 @@ export interface Simulation {
   counts(): SimulationCounts;
   /** Processor time of the workers and their ids, for benchmarks. */
   readonly pids: readonly number[];
+  /** kill -9 of one worker; after `deadMs` it is begun anew and goes on with its journal. */
+  killWorker(worker: number, deadMs: number): Promise<void>;
   stop(): Promise<void>;
 }

@@ -18,11 +18,18 @@ const DIALLING_MAX = 64;
 /** A dial that fails is tried again by the channel itself, and must not hold up those behind it. */
 const DIAL_MS_MAX = 10_000;
 
+interface FleetPorts {
+  readonly log: Log;
+  readonly onProblem: (message: string) => void;
+  readonly now: () => number;
+  readonly random: () => number;
+}
+
 /** The virtual agents of one process. */
 export class VirtualFleet {
   readonly #task: WorkerTask;
+  readonly #ports: FleetPorts;
   readonly #log: Log;
-  readonly #onProblem: (message: string) => void;
   readonly #agents: VirtualAgent[] = [];
   readonly #states = new Map<string, ChannelState>();
   readonly #dialling = new Map<string, () => void>();
@@ -36,10 +43,10 @@ export class VirtualFleet {
   #beaten = 0;
   #isStopping = false;
 
-  constructor(task: WorkerTask, { log, onProblem }: { log: Log; onProblem: (message: string) => void }) {
+  constructor(task: WorkerTask, ports: FleetPorts) {
     this.#task = task;
-    this.#log = log;
-    this.#onProblem = onProblem;
+    this.#ports = ports;
+    this.#log = ports.log;
   }
 
   counts(): SimulationCounts {
@@ -56,11 +63,12 @@ export class VirtualFleet {
   /** Resolves when every agent has begun to connect. */
   async start(): Promise<void> {
     const { dir, hosts, servers, token, heartbeatMs } = this.#task;
+    const { log, now, random } = this.#ports;
     const proc = join(dir, "no-proc");
     mkdirSync(proc, { recursive: true });
-    const journal = SharedJournal.open({ path: join(dir, "commands.journal"), log: this.#log, nowUnixMs: Date.now() });
+    const journal = SharedJournal.open({ path: join(dir, "commands.journal"), log, nowUnixMs: now() });
     this.#journal = journal;
-    const identities = VirtualIdentities.open({ path: join(dir, "identities"), servers, token, log: this.#log });
+    const identities = VirtualIdentities.open({ path: join(dir, "identities"), servers, token, log, now, random });
     this.#identities = identities;
     const around = this.#surroundings(journal, proc);
     this.#wheel.start();
@@ -99,7 +107,7 @@ export class VirtualFleet {
       policy: createPolicyCheck(AgentPolicy.parse({}), () => ""),
       markers: markerPath === null ? null : { fd: openSync(markerPath, "a", 0o600) },
       verify: verifies ? undefined : believe,
-      now: Date.now,
+      now: this.#ports.now,
       log: this.#log,
       onState: (host, state, detail) => this.#onState(host, state, detail),
       onReported: (state) => {
@@ -122,7 +130,7 @@ export class VirtualFleet {
   #onState(host: string, state: ChannelState, detail: string): void {
     this.#count(host, state);
     this.#dialling.get(host)?.();
-    if (state === "down" && !this.#isStopping) this.#onProblem(detail);
+    if (state === "down" && !this.#isStopping) this.#ports.onProblem(detail);
   }
 
   #count(host: string, state: ChannelState): void {

@@ -12,11 +12,18 @@ import type { VirtualIdentity } from "./virtual-agent.ts";
 const BUSY_MS_MIN = 100;
 const BUSY_MS_SPREAD = 900;
 
+export interface VirtualIdentitiesOptions {
+  readonly path: string;
+  readonly servers: readonly string[];
+  readonly token: string | null;
+  readonly log: Log;
+  readonly now: () => number;
+  readonly random: () => number;
+}
+
 /** Keys and certificates of the virtual agents of one process, in one file of lines that nobody else may read. */
 export class VirtualIdentities {
-  readonly #servers: readonly string[];
-  readonly #token: string | null;
-  readonly #log: Log;
+  readonly #options: VirtualIdentitiesOptions;
   readonly #fd: number;
   readonly #identities = new Map<string, StoredIdentity>();
   readonly #nextKeys = new Map<string, string>();
@@ -24,20 +31,13 @@ export class VirtualIdentities {
   readonly #keys = new Map<string, KeyObject>();
   #isClosed = false;
 
-  private constructor(options: { path: string; servers: readonly string[]; token: string | null; log: Log }) {
-    this.#servers = options.servers;
-    this.#token = options.token;
-    this.#log = options.log;
+  private constructor(options: VirtualIdentitiesOptions) {
+    this.#options = options;
     this.#fd = openSync(options.path, "a+", 0o600);
     this.#load(options.path);
   }
 
-  static open(options: {
-    path: string;
-    servers: readonly string[];
-    token: string | null;
-    log: Log;
-  }): VirtualIdentities {
+  static open(options: VirtualIdentitiesOptions): VirtualIdentities {
     return new VirtualIdentities(options);
   }
 
@@ -58,15 +58,16 @@ export class VirtualIdentities {
   }
 
   async #enrol(host: string): Promise<StoredIdentity> {
-    if (this.#token === null) throw new Error(`${host} has no identity, and there is no token to enrol it with`);
-    const exchange = exchangeThrough(() => shuffled(this.#servers, Math.random), Date.now);
+    const { servers, token, now, random } = this.#options;
+    if (token === null) throw new Error(`${host} has no identity, and there is no token to enrol it with`);
+    const exchange = exchangeThrough(() => shuffled(servers, random), now);
     for (;;) {
       try {
-        return await enrol({ token: this.#token, kind: "agent", host, files: this.#filesOf(host), exchange });
+        return await enrol({ token, kind: "agent", host, files: this.#filesOf(host), exchange });
       } catch (error) {
         if (!(error instanceof EnrolError) || !error.retryable || this.#isClosed) throw error;
-        if (error.code !== "busy") this.#log.warn({ host, error: error.message }, "cannot enrol; trying again");
-        await delay(BUSY_MS_MIN + Math.random() * BUSY_MS_SPREAD);
+        if (error.code !== "busy") this.#options.log.warn({ host, error: error.message }, "cannot enrol; trying again");
+        await delay(BUSY_MS_MIN + random() * BUSY_MS_SPREAD);
       }
     }
   }

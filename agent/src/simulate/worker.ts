@@ -51,7 +51,7 @@ process.on("message", (message: ToWorker) => {
     stop().catch(fail);
     return;
   }
-  fleet = new VirtualFleet(message.task, { log, onProblem });
+  fleet = new VirtualFleet(message.task, { log, onProblem, now: Date.now, random: Math.random });
   telling = setInterval(tell, TELL_MS);
   fleet.start().catch(fail);
 });

@@ -39,6 +39,7 @@ const platform = (asked: string[]): AgentPlatform => {
       submit: async (_request, { name }) => by("submit", name),
       preview: (_request, { name }) => by("preview", name),
       jobs: () => [],
+      leads: () => true,
       job: () => ({ job, invocations: [] }),
       follow: (_id, listener) => {
         listener({ type: "job", job });

@@ -31,6 +31,7 @@ export const API_ERROR_CODES = {
   too_much: 422,
   internal: 500,
   store_unavailable: 503,
+  not_leading: 503,
   timed_out: 504,
 } as const;
 export type ApiErrorCode = keyof typeof API_ERROR_CODES;

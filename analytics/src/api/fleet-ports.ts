@@ -87,12 +87,14 @@ export const JobLine = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("heartbeat"), at_unix_ms: UnixMs }),
   /** The reader was too slow: so many lines of output were left out. States and results never are. */
   z.strictObject({ type: z.literal("skipped"), lines: z.int().min(1) }),
-  /** The last line. */
+  /** The last line of a job that goes on: control does not lead here any more. Ask again, and whoever leads then tells the rest. */
+  z.strictObject({ type: z.literal("left"), message: z.string() }),
+  /** The last line of a job that has ended. */
   z.strictObject({ type: z.literal("end"), job: Job }),
 ]);
 export type JobLine = z.infer<typeof JobLine>;
 
-/** What comes from control, in this order: what the job is now, what happens, `end`. The rest is made where the stream is written. */
+/** What comes from control, in this order: what the job is now, what happens, `end` or `left`. The rest is made where the stream is written. */
 export type JobHappening = Exclude<JobLine, { type: "heartbeat" | "skipped" }>;
 
 export interface JobFilter {
@@ -115,6 +117,8 @@ export interface FleetPort {
   preview(request: JobRequest, by: Principal): JobPreview | Refused;
   /** Newest first. */
   jobs(filter: JobFilter): readonly Job[];
+  /** False while another control plane leads, or none does yet: then no job is known here. */
+  leads(): boolean;
   job(jobId: string): { readonly job: Job; readonly invocations: readonly InvocationRow[] } | null;
   /** The first happening comes before it returns. The function that is given back ends it. */
   follow(jobId: string, listener: (happening: JobHappening) => void): () => void;

@@ -26,7 +26,11 @@ const JobAndInvocations = z.strictObject({
   next: z.string().nullable(),
 });
 
-const notFound = (jobId: string): ApiError => new ApiError("not_found", `no job ${JSON.stringify(jobId)}`);
+/** Between two leaders nobody knows a job, which does not mean that it is not there. */
+const notFound = (fleet: FleetPort, jobId: string): ApiError =>
+  fleet.leads()
+    ? new ApiError("not_found", `no job ${JSON.stringify(jobId)}`)
+    : new ApiError("not_leading", "another control plane leads, or none does yet: ask again", [], "not_leader");
 
 const listRoute = (api: ApiInstance, fleet: FleetPort): void => {
   api.get(
@@ -81,7 +85,7 @@ const oneRoute = (api: ApiInstance, fleet: FleetPort): void => {
     },
     async ({ params: { job_id }, query: { state, after, limit } }) => {
       const found = fleet.job(job_id);
-      if (found === null) throw notFound(job_id);
+      if (found === null) throw notFound(fleet, job_id);
       const states = commaList(state ?? "");
       const all = found.invocations
         .filter((invocation) => states.length === 0 || states.includes(invocation.state))
@@ -109,7 +113,7 @@ const eventsRoute = (api: ApiInstance, fleet: FleetPort, now: () => number): voi
       if (open >= STREAMS_MAX)
         throw new ApiError("refused", `${STREAMS_MAX} jobs are being followed already; ask for the job itself`);
       const stream = jobStream(job_id, { follow: fleet.follow, job: fleet.job, now });
-      if (stream === null) throw notFound(job_id);
+      if (stream === null) throw notFound(fleet, job_id);
       open += 1;
       stream.once("close", () => {
         open -= 1;

@@ -41,14 +41,12 @@ export const jobStream = (jobId: string, { follow, job, now }: JobStreamPorts): 
   const stream = new Readable({ encoding: "utf8", read: () => undefined });
   const write = lineWriter(stream);
   const beating = setInterval(() => {
-    // Control does not lead here any more: whoever reads comes again, and finds where it does.
-    if (job(jobId) === null) stream.destroy(new Error("control does not lead here any more"));
-    else write({ type: "heartbeat", at_unix_ms: now() });
+    write({ type: "heartbeat", at_unix_ms: now() });
   }, HEARTBEAT_MS);
   beating.unref();
   const unfollow = follow(jobId, (line) => {
     write(line);
-    if (line.type !== "end") return;
+    if (line.type !== "end" && line.type !== "left") return;
     clearInterval(beating);
     stream.push(null);
   });

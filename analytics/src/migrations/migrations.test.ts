@@ -62,7 +62,7 @@ describe("a migration", () => {
   ])("can be repeated in every statement, for %s", async (_, config) => {
     for (const statement of await renderedMigrations(config))
       expect(statement).toMatch(
-        /^(--.*\n|\s)*(CREATE (TABLE|DATABASE) IF NOT EXISTS|CREATE OR REPLACE TABLE .*\nENGINE = Distributed|ALTER TABLE .*\s+((ADD|DROP|MATERIALIZE) \w+ IF (NOT )?EXISTS|(RENAME|MODIFY) COLUMN))/,
+        /^(--.*\n|\s)*(CREATE (TABLE|DATABASE) IF NOT EXISTS|DROP TABLE IF EXISTS|CREATE OR REPLACE TABLE .*\nENGINE = Distributed|ALTER TABLE .*\s+((ADD|DROP|MATERIALIZE) \w+ IF (NOT )?EXISTS|(RENAME|MODIFY) COLUMN))/,
       );
   });
 

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { defineQuery } from "../store/query.ts";
 import { jsonRecord } from "./json-record.ts";
 
-/** The newest result of each of these commands. */
+/** What became of each of these commands, by host: the first end that was told, unless that was `lost` and a later one knew more. */
 export const resultsByCommand = defineQuery({
   name: "results_by_command",
   params: z.strictObject({ command_ids: z.array(z.string().min(1).max(128)).max(2000) }),
@@ -13,6 +13,6 @@ export const resultsByCommand = defineQuery({
 SELECT argMax(agent_results.record, version) AS record
 FROM agent_results
 WHERE has({command_ids:Array(String)}, command_id)
-GROUP BY command_id
-ORDER BY min(at), command_id`,
+GROUP BY command_id, host_name
+ORDER BY min(at), command_id, host_name`,
 });

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { agentApi } from "../agent-api.ts";
 import { createEmbeddedBus } from "../embedded/bus/index.ts";
-import { RecordedSessions } from "../shell-sessions.ts";
+import { RecordedSessions, type ShellSessionsOptions } from "../shell-sessions.ts";
 import { createTranscripts, TranscriptsConfig } from "../transcripts.ts";
 import { EXIT } from "./exit-code.ts";
 import { VERBS } from "./verbs.ts";
@@ -38,6 +38,21 @@ let dir: string;
 let bus: Bus;
 let control: Control;
 let sessions: RecordedSessions;
+
+/** The agents here speak to the bus themselves; sessions are for those that come through a site server. */
+const throughASite = (control: Control): ShellSessionsOptions["control"] => ({
+  agent: (host) => {
+    const view = control.agent(host);
+    return view === null ? null : { ...view, link: "channel" };
+  },
+  submit: (...terms) => control.submit(...terms),
+  jobs: (...terms) => control.jobs(...terms),
+  cancel: (...terms) => control.cancel(...terms),
+  follow: (...terms) => control.follow(...terms),
+  input: (...terms) => control.input(...terms),
+  resize: (...terms) => control.resize(...terms),
+  audit: control.audit,
+});
 let api: ReturnType<typeof createApi>;
 let url: string;
 let agents: Agent[];
@@ -80,7 +95,7 @@ beforeAll(async () => {
   const config = TranscriptsConfig.parse({});
   const transcripts = createTranscripts({ dir: join(dir, "transcripts"), config, now: Date.now });
   const sessionBytesMax = config.session_bytes_max;
-  sessions = new RecordedSessions({ control, transcripts, sessionBytesMax, now: Date.now, log });
+  sessions = new RecordedSessions({ control: throughASite(control), transcripts, sessionBytesMax, now: Date.now, log });
   const nothing = { refused: "not_found", message: "no remediation here" };
   api = createApi({
     run: async () => [],

@@ -153,5 +153,3 @@ export const FLAGS = {
   help: {},
   version: {},
 } as const;
-
-export type VerbName = keyof typeof FLAGS;

@@ -61,6 +61,7 @@ const hear = (known: Known, line: JobLine, output: HostOutput, err: (line: strin
     known.results.set(host, line.result);
     output.ended(host, line.result);
   }
+  if (line.type === "left") err(`(${line.message}; asking there)`);
   if (line.type === "skipped") err(`(${line.lines} pieces of output were left out: this reader is too slow)`);
   if (known.job.state !== "awaiting_approval" || known.hasToldApproval) return;
   known.hasToldApproval = true;

@@ -40,8 +40,10 @@ On its agents (docs/COMMANDS.md tells more):
   homeostat job JOB [--follow] [--host H] [--state S] [--raw]
   homeostat cancel JOB [--note TEXT]
   homeostat plugins list | status [NAME] | pack FOLDER --key FILE | sign FILE --manifest FILE --key FILE
-  homeostat plugins publish FILE | wish NAME --version V (--on … | --all) [--pin] | unwish NAME (--on … | --all)
-  homeostat enroll token --site S [--host H] [--uses N] [--expires 1h] | tokens | withdraw TOKEN
+  homeostat plugins publish FILE | unwish NAME (--on … | --all)
+  homeostat plugins wish NAME --version V (--on … | --all) [--config FILE] [--pin] [--disable] [--at-once]
+  homeostat enroll token --site S [--for agent|site] [--host H [--again]] [--uses N] [--expires 1h]
+  homeostat enroll tokens | withdraw TOKEN
   homeostat enroll list | revoke HOST | quarantine HOST | readmit HOST [--reason TEXT]
   homeostat audit [--from N] [--follow] | audit verify
   homeostat shell HOST [--for 15m] [--reason TEXT]   a recorded session

@@ -38,6 +38,7 @@ const show = async (api: ApiClient, job: Job, { signal, err }: Pick<VerbInput, "
       err(`awaits somebody else: homeostat approve ${job.job_id}\r`);
     }
     if (line.type === "result" && line.result.message !== "") err(`\r\n${line.result.message}\r`);
+    if (line.type === "left") throw new Error(line.message);
     if (line.type === "end") return line.job;
   }
   throw new Error("the session's stream broke off");

@@ -29,6 +29,7 @@ export const simulate: Verb = async ({ args, out, err, signal }) => {
     heartbeatMs: durationIn("heartbeat", values.heartbeat),
     workers: wholeNumberIn("workers", values.workers, [1, WORKERS_MAX]),
     markerDir: null,
+    monotonicMs: () => performance.now(),
     log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
     onEvent: (event) => {
       if (event.kind === "problem") err(printable(event.message));

@@ -1,10 +1,14 @@
 import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Options } from "../options.ts";
 import { type Platform, type PlatformSetting, startPlatform } from "../platform.ts";
+import { siteMemoryEnv } from "../site-memory.ts";
 import { DEFAULT_CONFIG, DEFAULTS, readConfiguration } from "./configuration.ts";
 import { foldersOf, followConfiguration } from "./follow-configuration.ts";
 import { seconds, style } from "./style.ts";
 import { STOPPED_EARLY, VERSION, type VerbInput } from "./verb.ts";
+
+const PROGRAM = fileURLToPath(new URL("../../bin/homeostat.mjs", import.meta.url));
 
 /** null when Ctrl-C came while the start was waiting for a bus or a store. */
 const startUnlessStopped = async (setting: PlatformSetting): Promise<Platform | null> => {
@@ -16,10 +20,18 @@ const startUnlessStopped = async (setting: PlatformSetting): Promise<Platform | 
   }
 };
 
+/** Under its own pid, so that who supervises it notices nothing. Not where a parent speaks with it, nor where a system cannot (execve(2)). */
+const beginAgain = (args: readonly string[], env: Record<string, string | undefined>): void => {
+  if (process.execve === undefined || process.platform !== "linux" || process.connected) return;
+  process.execve(process.execPath, [process.argv0, ...process.execArgv, PROGRAM, "start", ...args], env);
+};
+
 /** Runs the platform until Ctrl-C. */
 export const start = async (input: VerbInput & { readonly configPath: string | null }): Promise<number> => {
   const startedAtMs = performance.now();
   const { options, source, read } = readConfiguration(input.configPath);
+  const siteEnv = siteMemoryEnv(options, input.env);
+  if (siteEnv !== null) beginAgain(input.args, siteEnv);
   let newest = options;
   const readAgain = (): Options => {
     newest = read?.() ?? options;
@@ -48,6 +60,7 @@ export const start = async (input: VerbInput & { readonly configPath: string | n
   line("watches", about.watches);
   line("receives", about.receives);
   line("heals", about.heals);
+  line("serves", about.serves);
   line("bus", about.bus);
   line("store", about.store);
   if (platform.url !== null) line("API", `${platform.url}  (start page, /api/v1/openapi.json)`);

@@ -38,18 +38,8 @@ export const typing = (
   let resizeSequence = 0;
   let isSending = false;
 
-  const post = async (what: string, body: object): Promise<void> => {
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        await api.post(`${path}/${what}`, body, Taken, { signal });
-        return;
-      } catch (error) {
-        const passes = error instanceof ApiError && (error.status === null || PASSING.has(error.refusal));
-        if (!passes || signal.aborted || attempt >= RETRIES_MAX) throw error;
-      }
-      await delay(retryMs, undefined, { signal });
-    }
-  };
+  const post = (what: string, body: object): Promise<void> =>
+    untilTaken(() => api.post(`${path}/${what}`, body, Taken, { signal }), { signal, retryMs });
   const next = (): Buffer => {
     const all = Buffer.concat(waiting);
     const chunk = all.subarray(0, CHUNK_BYTES_MAX);
@@ -94,4 +84,20 @@ export const typing = (
     },
     failed: failing.promise,
   };
+};
+
+const untilTaken = async (
+  post: () => Promise<unknown>,
+  { signal, retryMs }: { readonly signal: AbortSignal; readonly retryMs: number },
+): Promise<void> => {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      await post();
+      return;
+    } catch (error) {
+      const passes = error instanceof ApiError && (error.status === null || PASSING.has(error.refusal));
+      if (!passes || signal.aborted || attempt >= RETRIES_MAX) throw error;
+    }
+    await delay(retryMs, undefined, { signal });
+  }
 };

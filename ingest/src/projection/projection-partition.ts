@@ -55,7 +55,7 @@ export class ProjectionPartition implements PartitionHandler {
     const record = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("utf8");
     try {
       const columns = this.#projection.columns(JSON.parse(record), timestampUnixMs);
-      return { offset, row: { ...columns, version: offset, record } };
+      return { offset, row: { ...columns, version: this.#projection.version(columns, offset), record } };
     } catch (error) {
       if (error instanceof z.ZodError) return z.prettifyError(error);
       if (error instanceof SyntaxError) return error.message;

@@ -183,6 +183,15 @@ describe("projections", () => {
     expect(results?.columns(refused, AT + 9)).toMatchObject({ state: "refused", at: AT + 9 });
   });
 
+  it("keep the first end of an invocation, unless it was lost", () => {
+    const results = PROJECTIONS.find(({ table }) => table === "agent_results");
+    const version = (state: string, offset: number) => results?.version({ state }, offset) ?? Number.NaN;
+    expect(version("succeeded", 7)).toBeGreaterThan(version("failed", 8));
+    expect(version("succeeded", 7)).toBeGreaterThan(version("lost", 9));
+    expect(version("succeeded", 9_000_000_000)).toBeGreaterThan(version("lost", 3));
+    expect(Number.isSafeInteger(version("succeeded", 0))).toBe(true);
+  });
+
   it("read topics that exist, each once", () => {
     const read = PROJECTIONS.map(({ topic }) => topic);
     expect(new Set(read).size).toBe(read.length);

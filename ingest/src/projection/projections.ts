@@ -20,17 +20,27 @@ export interface Projection {
   readonly table: RecordTable;
   /** The columns beside `version` and `record`, or a ZodError for what is not such a record. */
   columns(value: unknown, takenAtUnixMs: number): Row;
+  /** Of what stands in the table under one key, the row with the highest version is the one that counts. */
+  version(columns: Row, offset: number): number;
 }
+
+const newestCounts = (_columns: Row, offset: number): number => offset;
+
+/** The first end stands, as control has it (job-run.ts): `lost` alone gives way, to whatever is known of it later. */
+const firstEndCounts = ({ state }: Row, offset: number): number =>
+  state === "lost" ? offset : Number.MAX_SAFE_INTEGER - offset;
 
 const projection = <Schema extends z.ZodType>(options: {
   readonly topic: TopicName;
   readonly table: RecordTable;
   readonly schema: Schema;
   readonly columns: (record: z.output<Schema>, takenAtUnixMs: number) => Row;
+  readonly version?: Projection["version"];
 }): Projection => ({
   topic: options.topic,
   table: options.table,
   columns: (value, takenAtUnixMs) => options.columns(options.schema.parse(value), takenAtUnixMs),
+  version: options.version ?? newestCounts,
 });
 
 export const PROJECTIONS: readonly Projection[] = [
@@ -91,6 +101,7 @@ export const PROJECTIONS: readonly Projection[] = [
       state: result.state,
       at: result.ended_at_unix_ms ?? result.started_at_unix_ms ?? takenAtUnixMs,
     }),
+    version: firstEndCounts,
   }),
   projection({
     topic: "agent.heartbeats",

@@ -12,6 +12,17 @@ import { varuintBytes, writeVaruint } from "./varuint.ts";
 /** The fastest level: higher ones gain a tenth of the size for twice the time. The header carries the checksum. */
 const ZSTD_PARAMS = { [constants.ZSTD_c_compressionLevel]: 1 };
 
+/**
+ * Node's zlib makes its output in chunks of one size: for most batches one chunk that holds it all, however little it compresses
+ * (zstd.h, ZSTD_COMPRESSBOUND), and for a batch of a second's metrics no more memory than it needs.
+ */
+const CHUNK_BYTES_MAX = 131_072;
+const outputChunkBytes = (blockBytes: number): number =>
+  Math.min(
+    CHUNK_BYTES_MAX,
+    blockBytes + (blockBytes >> 8) + ((CHUNK_BYTES_MAX - Math.min(CHUNK_BYTES_MAX, blockBytes)) >> 11) + 64,
+  );
+
 /** Counts, names and types of the widest schema take less. */
 const NAMES_BYTES_MAX = 1024;
 
@@ -118,7 +129,7 @@ export class BatchBuilder<S extends TelemetrySchema> {
   finish({ producer, sequence }: { readonly producer: string; readonly sequence: number }): Uint8Array {
     if (this.#rowCount === 0) throw new BatchError("empty", `a batch of ${this.schema} without rows`);
     const block = this.block();
-    const frame = zstdCompressSync(block, { params: ZSTD_PARAMS, chunkSize: 131_072 });
+    const frame = zstdCompressSync(block, { params: ZSTD_PARAMS, chunkSize: outputChunkBytes(block.length) });
     const value = encodeValue(
       {
         version: BATCH_VERSION,

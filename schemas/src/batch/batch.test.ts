@@ -467,3 +467,30 @@ describe("the decoder refuses", () => {
     ).toEqual({});
   });
 });
+
+describe("a string that is given as bytes", () => {
+  const built = (body: unknown): Buffer => {
+    const builder = new BatchBuilder("logs");
+    builder.append(logRow({ body } as Partial<TelemetryRow<"logs">>));
+    return Buffer.from(builder.block());
+  };
+
+  it("is what it would be as a string, be it no UTF-8, half a surrogate pair, or cut in a character", () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.uint8Array({ maxLength: 60 }),
+          fc.constantFrom("eda080", "ff", "c0af", "f4908080", "efbbbf61", "e282").map((hex) => Buffer.from(hex, "hex")),
+        ),
+        (bytes) => {
+          expect(built(bytes).equals(built(Buffer.from(bytes).toString("utf8")))).toBe(true);
+        },
+      ),
+    );
+  });
+
+  it("is refused when it is too long, also when it is so only once it has been put right", () => {
+    expect(() => built(Buffer.alloc(STRING_BYTES_MAX + 1, 0x61))).toThrow(BatchError);
+    expect(() => built(Buffer.alloc(STRING_BYTES_MAX, 0xff))).toThrow(BatchError);
+  });
+});

@@ -1,6 +1,8 @@
+import { isUtf8 } from "node:buffer";
 import type { ColumnType } from "../telemetry.ts";
 import { BatchError } from "./batch-error.ts";
 import { ARRAY_ENTRIES_MAX, MAP_ENTRIES_MAX, STRING_BYTES_MAX } from "./batch-limits.ts";
+import { TextSpan } from "./text-span.ts";
 import { varuintBytes, writeVaruint } from "./varuint.ts";
 
 /** The bytes of one growing column as they will stand in the Native block. `append` either takes the value or throws and takes nothing. */
@@ -68,9 +70,13 @@ const checkText = (text: unknown, what: string): string => {
   return text;
 };
 
-const checkBytes = (bytes: Uint8Array): Uint8Array => {
-  if (bytes.length <= STRING_BYTES_MAX) return bytes;
-  throw new BatchError("too_long", `a string of ${bytes.length} bytes, at most ${STRING_BYTES_MAX} are allowed`);
+/** What is no UTF-8 becomes what it would have become as a string: each bad sequence one U+FFFD. */
+const wellFormed = (bytes: Uint8Array): Uint8Array =>
+  isUtf8(bytes) ? bytes : Buffer.from(Buffer.from(bytes).toString("utf8"));
+
+const checkLength = (bytes: number): void => {
+  if (bytes <= STRING_BYTES_MAX) return;
+  throw new BatchError("too_long", `a string of ${bytes} bytes, at most ${STRING_BYTES_MAX} are allowed`);
 };
 
 /** VarUInt length and UTF-8 bytes, one after the other. */
@@ -86,6 +92,12 @@ class TextBytes extends GrowingBytes {
     this.end = writeVaruint(this.bytes, this.end, text.length);
     this.bytes.set(text, this.end);
     this.end += text.length;
+  }
+
+  pushSpan({ bytes, from, to }: TextSpan): void {
+    this.reserve(to - from + 5);
+    this.end = writeVaruint(this.bytes, this.end, to - from);
+    this.end += bytes.copy(this.bytes, this.end, from, to);
   }
 
   #pushShortAscii(text: string): boolean {
@@ -120,8 +132,15 @@ class StringColumnWriter implements ColumnWriter {
   }
   append(value: unknown): void {
     this.#rowStart = this.#text.end;
-    if (value instanceof Uint8Array) this.#text.pushBytes(checkBytes(value));
-    else this.#text.push(checkText(value, "a string"));
+    if (typeof value === "string") this.#text.push(checkText(value, "a string"));
+    else if (value instanceof TextSpan) {
+      checkLength(value.to - value.from);
+      this.#text.pushSpan(value);
+    } else if (value instanceof Uint8Array) {
+      const bytes = wellFormed(value);
+      checkLength(bytes.length);
+      this.#text.pushBytes(bytes);
+    } else throw wrong("a string", value);
   }
   undo(): void {
     this.#text.end = this.#rowStart;

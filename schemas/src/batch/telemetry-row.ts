@@ -1,4 +1,5 @@
 import type { ColumnType, TELEMETRY, TelemetrySchema } from "../telemetry.ts";
+import type { TextSpan } from "./text-span.ts";
 
 /** What a caller appends for a column of each type: DateTime64(3) in milliseconds, DateTime64(9) in nanoseconds since 1970. */
 interface Values {
@@ -32,5 +33,7 @@ export type TelemetryRow<S extends TelemetrySchema> = {
 
 /** As it is appended: text may come as bytes that are valid UTF-8, and is copied as it stands. */
 export type AppendedRow<S extends TelemetrySchema> = {
-  readonly [C in keyof TelemetryRow<S>]: TelemetryRow<S>[C] extends string ? string | Uint8Array : TelemetryRow<S>[C];
+  readonly [C in keyof TelemetryRow<S>]: TelemetryRow<S>[C] extends string
+    ? string | Uint8Array | TextSpan
+    : TelemetryRow<S>[C];
 };

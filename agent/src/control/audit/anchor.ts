@@ -1,4 +1,5 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
+import { open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { Head } from "./chain.ts";
@@ -31,15 +32,16 @@ export class AnchorFile {
     return parsed.data;
   }
 
-  write({ sequence, sha256 }: Head): void {
-    const fd = openSync(`${this.#path}.new`, "w", 0o600);
+  /** One after the other: the flush takes as long as the disk likes, and control must not stand still meanwhile. */
+  async write({ sequence, sha256 }: Head): Promise<void> {
+    const file = await open(`${this.#path}.new`, "w", 0o600);
     try {
-      writeSync(fd, JSON.stringify({ sequence, sha256 }));
-      fsyncSync(fd);
+      await file.writeFile(JSON.stringify({ sequence, sha256 }));
+      await file.sync();
     } finally {
-      closeSync(fd);
+      await file.close();
     }
-    renameSync(`${this.#path}.new`, this.#path);
+    await rename(`${this.#path}.new`, this.#path);
   }
 }
 

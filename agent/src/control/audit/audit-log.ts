@@ -1,11 +1,11 @@
 import type { KeyObject } from "node:crypto";
 import { AuditRecord, type Bus, type Log } from "@homeostat/schemas";
-import { PublishLane } from "../publish-lane.ts";
 import { jsonOf, readTopic } from "../read-topic.ts";
 import type { Timers } from "../timers.ts";
 import { AnchorFile } from "./anchor.ts";
 import type { Audit, AuditDetails, AuditVerdict } from "./audit.ts";
-import { ChainCheck, GENESIS, type Head, nextRecord } from "./chain.ts";
+import { AuditWriter } from "./audit-writer.ts";
+import { ChainCheck, GENESIS, type Head } from "./chain.ts";
 
 const TOPIC = "audit";
 const READ_MAX = 1_000;
@@ -25,13 +25,12 @@ export interface AuditPorts {
 }
 
 interface Term {
-  readonly lane: PublishLane;
+  readonly writer: AuditWriter;
   readonly onDoubt: (thrown: unknown) => void;
-  head: Head;
-  durable: Head;
   /** The log holds what the anchor says; otherwise the anchor stays where it is, as the proof. */
   readonly isAnchored: boolean;
   cancelAnchor: (() => void) | null;
+  anchoring: Promise<void>;
 }
 
 /** The audit log. Read by anybody; written by the leader alone, who knows its head. */
@@ -45,7 +44,7 @@ export class AuditLog implements Audit {
     this.#anchor = new AnchorFile(ports.dir);
   }
 
-  /** Before the first append of a term: finds the head. `fence` rejects when somebody else leads; `onDoubt` is told when the bus may hold a record that we do not know of. */
+  /** Before the first append of a term: finds the head, and resolves with its number. `fence` rejects when somebody else leads; `onDoubt` is told when the bus may hold a record that we do not know of. */
   async begin({
     fence,
     onDoubt,
@@ -54,22 +53,24 @@ export class AuditLog implements Audit {
     readonly fence: () => Promise<void>;
     readonly onDoubt: (thrown: unknown) => void;
     readonly signal: AbortSignal;
-  }): Promise<void> {
+  }): Promise<number> {
     const { bus, log } = this.#ports;
     const head = await this.#headOnBus(signal);
     const isAnchored = await this.#holdsAnchor(head, signal);
     if (!isAnchored)
       log.error({ sequence: head.sequence }, "the audit log does not hold what it held before: verify it");
-    const lane = new PublishLane(bus, fence);
-    this.#term = { lane, onDoubt, head, durable: head, isAnchored, cancelAnchor: null };
+    const writer = new AuditWriter({ bus, key: this.#ports.signingKey, head, fence });
+    this.#term = { writer, onDoubt, isAnchored, cancelAnchor: null, anchoring: Promise.resolve() };
+    return head.sequence;
   }
 
   async end(): Promise<void> {
     const term = this.#term;
     this.#term = null;
     if (term === null) return;
-    await term.lane.idle();
+    await term.writer.idle();
     this.#dropAnchor(term);
+    await term.anchoring;
   }
 
   get isAnchored(): boolean {
@@ -79,19 +80,14 @@ export class AuditLog implements Audit {
   async append(who: string, what: string, subject: string, details: AuditDetails): Promise<void> {
     const term = this.#term;
     if (term === null) throw new Error("this control plane does not lead, so it writes no audit log");
-    const entry = { at_unix_ms: this.#ports.now(), who, what, subject, details };
-    const record = nextRecord(entry, { head: term.head, key: this.#ports.signingKey });
-    term.head = { sequence: record.sequence, sha256: record.sha256 };
-    const value = Buffer.from(JSON.stringify(record));
     try {
-      await term.lane.push({ topic: TOPIC, key: String(record.sequence), value });
+      await term.writer.append({ at_unix_ms: this.#ports.now(), who, what, subject, details });
     } catch (thrown) {
-      // It may be on the bus or not, and what was chained to it hangs in the air: the head has to be read again.
+      // It may be on the bus or not: the head has to be read again.
       if (this.#term === term) this.#term = null;
       term.onDoubt(thrown);
       throw thrown;
     }
-    if (record.sequence > term.durable.sequence) term.durable = { sequence: record.sequence, sha256: record.sha256 };
     term.cancelAnchor ??= this.#ports.timers.after(ANCHOR_MS, () => this.#dropAnchor(term));
   }
 
@@ -123,6 +119,7 @@ export class AuditLog implements Audit {
         };
       return flaw === null;
     });
+    flaw ??= check.end();
     const { sequence, sha256 } = check.head;
     if (flaw === null && anchor !== null && sequence < anchor.sequence)
       flaw = {
@@ -137,27 +134,46 @@ export class AuditLog implements Audit {
   #dropAnchor(term: Term): void {
     term.cancelAnchor?.();
     term.cancelAnchor = null;
-    if (!term.isAnchored || term.durable.sequence === 0) return;
+    term.anchoring = term.anchoring.then(() => this.#writeAnchor(term));
+  }
+
+  async #writeAnchor({ isAnchored, writer }: Term): Promise<void> {
+    const { head } = writer;
+    if (!isAnchored || head.sequence === 0) return;
     try {
-      this.#anchor.write(term.durable);
+      await this.#anchor.write(head);
     } catch (thrown) {
       this.#ports.log.error({ err: thrown }, "the anchor of the audit log cannot be written");
     }
   }
 
   async #headOnBus(signal: AbortSignal): Promise<Head> {
-    let head = GENESIS;
+    let head: Head | null = GENESIS;
     await this.#each(
       "last",
       (value) => {
         const parsed = AuditRecord.safeParse(value);
-        if (!parsed.success) throw new Error("the last record of the audit log cannot be read");
-        head = { sequence: parsed.data.sequence, sha256: parsed.data.sha256 };
+        head = parsed.success ? { sequence: parsed.data.sequence, sha256: parsed.data.sha256 } : null;
         return true;
       },
       signal,
     );
-    return head;
+    return head ?? this.#headBeforeFlaw(signal);
+  }
+
+  /** Somebody else has written behind the end: control goes on behind the last record of its own, and every verification tells of the rest. */
+  async #headBeforeFlaw(signal: AbortSignal): Promise<Head> {
+    const check = new ChainCheck([this.#ports.signingKey, ...this.#ports.trustedKeys]);
+    const passOver = (value: unknown, key: string | null): boolean => {
+      check.next(value, key);
+      return true;
+    };
+    await this.#each(0, passOver, signal);
+    this.#ports.log.error(
+      { sequence: check.head.sequence },
+      "what stands at the end of the audit log is no record: the log goes on behind the last that is; verify it",
+    );
+    return check.head;
   }
 
   async #holdsAnchor(head: Head, signal: AbortSignal): Promise<boolean> {

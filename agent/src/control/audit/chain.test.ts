@@ -2,10 +2,34 @@ import { generateKeyPairSync } from "node:crypto";
 import type { AuditRecord } from "@homeostat/schemas";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ChainCheck, GENESIS, type Head, nextRecord } from "./chain.ts";
+import { type AuditEntry, ChainCheck, GENESIS, type Head, nextRecords } from "./chain.ts";
 
 const { privateKey, publicKey } = generateKeyPairSync("ed25519");
 const stranger = generateKeyPairSync("ed25519").privateKey;
+
+const nextRecord = (entry: AuditEntry, at: Parameters<typeof nextRecords>[1]): AuditRecord => {
+  const [record] = nextRecords([entry], at);
+  if (record === undefined) throw new Error("no record was made");
+  return record;
+};
+
+const entryOf = (n: number): AuditEntry => ({
+  at_unix_ms: n,
+  who: "ann",
+  what: "job.submitted",
+  subject: `j${n}`,
+  details: { n },
+});
+
+/** In batches of these sizes. */
+const batchesOf = (sizes: readonly number[], key = privateKey): AuditRecord[] => {
+  const records: AuditRecord[] = [];
+  for (const size of sizes) {
+    const entries = Array.from({ length: size }, (_, at) => entryOf(records.length + at + 1));
+    records.push(...nextRecords(entries, { head: records.at(-1) ?? GENESIS, key }));
+  }
+  return records;
+};
 
 const chainOf = (count: number, key = privateKey): AuditRecord[] => {
   const records: AuditRecord[] = [];
@@ -26,7 +50,7 @@ const flawOf = (records: readonly unknown[], keys?: readonly string[]) => {
     const flaw = check.next(record, key);
     if (flaw !== null) return flaw;
   }
-  return null;
+  return check.end();
 };
 
 describe("the audit log's chain", () => {
@@ -101,6 +125,59 @@ describe("the audit log's chain", () => {
     },
   ])("$kind is found", ({ tamper, at, flaw }) => {
     expect(flawOf(tamper(chainOf(4)))).toMatchObject({ at_sequence: at, flaw: expect.stringMatching(flaw) });
+  });
+
+  it("has one signature for all records of a publish, and is whole", () => {
+    const records = batchesOf([3, 1, 2]);
+    expect(records.map(({ signature }) => signature !== "")).toEqual([false, false, true, true, false, true]);
+    expect(flawOf(records)).toBeNull();
+  });
+
+  const unsignedBehind = (records: readonly AuditRecord[]): AuditRecord[] =>
+    nextRecords([entryOf(98), entryOf(99)], { head: records.at(-1) ?? GENESIS, key: privateKey }).slice(0, 1);
+
+  it.each([
+    {
+      kind: "cut off before its signature",
+      tamper: (r: AuditRecord[]) => r.slice(0, 2),
+      at: 1,
+      flaw: /nobody vouches/,
+    },
+    {
+      kind: "followed by one that nobody signed",
+      tamper: (r: AuditRecord[]) => [...r, ...unsignedBehind(r)],
+      at: 5,
+      flaw: /nobody vouches/,
+    },
+    {
+      kind: "continued behind one that nobody signed",
+      tamper: (r: AuditRecord[]) => {
+        const slipped = [...r, ...unsignedBehind(r)];
+        return [...slipped, ...nextRecords([entryOf(6)], { head: slipped.at(-1) ?? GENESIS, key: privateKey })];
+      },
+      at: 6,
+      flaw: /vouches for 1 records, where 2 end/,
+    },
+    {
+      kind: "altered where it is not signed",
+      tamper: (r: AuditRecord[]) => change(r, 0, { who: "eve" }),
+      at: 1,
+      flaw: /was altered/,
+    },
+    {
+      kind: "with a signature taken out",
+      tamper: (r: AuditRecord[]) => change(r, 2, { signature: "" }),
+      at: 3,
+      flaw: /signature of record 3 is wrong/,
+    },
+    {
+      kind: "signed by a stranger as one publish",
+      tamper: () => batchesOf([2], stranger),
+      at: 2,
+      flaw: /unknown key/,
+    },
+  ])("of publishes signed together, $kind is found", ({ tamper, at, flaw }) => {
+    expect(flawOf(tamper(batchesOf([3, 1])))).toMatchObject({ at_sequence: at, flaw: expect.stringMatching(flaw) });
   });
 
   it("under another key than its number is found", () => {

@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
+import { createPublicKey, hash, type KeyObject, sign, verify } from "node:crypto";
 import { AuditRecord, canonicalJson, keyId } from "@homeostat/schemas";
 
 /** Where a chain ends. */
@@ -14,40 +14,43 @@ export type AuditEntry = Pick<AuditRecord, "at_unix_ms" | "who" | "what" | "subj
 
 const digestOf = (record: AuditRecord): string => {
   const { sha256: _, signature: __, ...rest } = record;
-  return createHash("sha256").update(canonicalJson(rest)).digest("hex");
-};
-
-/** Naming a key takes longer than signing with it. */
-const names = new WeakMap<KeyObject, string>();
-const nameOf = (key: KeyObject): string => {
-  const name = names.get(key) ?? keyId(key);
-  names.set(key, name);
-  return name;
+  return hash("sha256", canonicalJson(rest));
 };
 
 /** A lone surrogate has no canonical form, and must not keep what was done out of the log. */
 const wellFormed = (text: string, charsMax: number): string => text.toWellFormed().slice(0, charsMax).toWellFormed();
 
-/** The next record of a chain. Signed over its digest, which holds everything else. */
-export const nextRecord = (
-  entry: AuditEntry,
+/** What comes next in a chain, to be published together. The last is signed over its digest, which holds everything else and the digest of the one before. */
+export const nextRecords = (
+  entries: readonly AuditEntry[],
   { head, key }: { readonly head: Head; readonly key: KeyObject },
-): AuditRecord => {
-  const unsigned: AuditRecord = {
-    sequence: head.sequence + 1,
-    at_unix_ms: entry.at_unix_ms,
-    who: wellFormed(entry.who, 255) || "unknown",
-    what: wellFormed(entry.what, 64),
-    subject: wellFormed(entry.subject, 255),
-    details: entry.details,
-    previous_sha256: head.sha256,
-    sha256: "",
-    key_id: nameOf(key),
-    signature: "",
-  };
-  const sha256 = digestOf(unsigned);
-  return { ...unsigned, sha256, signature: sign(null, Buffer.from(sha256, "hex"), key).toString("base64") };
+): readonly AuditRecord[] => {
+  const records: AuditRecord[] = [];
+  let before = head;
+  for (const [at, entry] of entries.entries()) {
+    const isLast = at === entries.length - 1;
+    const record = unsignedOf(entry, before, keyId(key));
+    if (entries.length > 1) record.vouches_for = isLast ? entries.length : 0;
+    record.sha256 = digestOf(record);
+    if (isLast) record.signature = sign(null, Buffer.from(record.sha256, "hex"), key).toString("base64");
+    records.push(record);
+    before = record;
+  }
+  return records;
 };
+
+const unsignedOf = (entry: AuditEntry, head: Head, key_id: string): AuditRecord => ({
+  sequence: head.sequence + 1,
+  at_unix_ms: entry.at_unix_ms,
+  who: wellFormed(entry.who, 255) || "unknown",
+  what: wellFormed(entry.what, 64),
+  subject: wellFormed(entry.subject, 255),
+  details: entry.details,
+  previous_sha256: head.sha256,
+  sha256: "",
+  key_id,
+  signature: "",
+});
 
 export interface Flaw {
   readonly at_sequence: number;
@@ -57,6 +60,8 @@ export interface Flaw {
 /** Follows a chain record by record and keeps the first flaw. */
 export class ChainCheck {
   #head: Head = GENESIS;
+  /** Behind the last signature. */
+  #unsigned = 0;
   readonly #keys: ReadonlyMap<string, KeyObject>;
 
   /** Public or private keys; whoever has changed keys passes the older ones too. */
@@ -85,11 +90,29 @@ export class ChainCheck {
     if (record.previous_sha256 !== this.#head.sha256)
       return flaw(`record ${expected} does not follow record ${this.#head.sequence}: another one stood there`);
     if (digestOf(record) !== record.sha256) return flaw(`record ${expected} was altered: its digest is another`);
-    const publicKey = this.#keys.get(record.key_id);
-    if (publicKey === undefined) return flaw(`record ${expected} is signed by an unknown key ${record.key_id}`);
-    if (!verify(null, Buffer.from(record.sha256, "hex"), publicKey, Buffer.from(record.signature, "base64")))
-      return flaw(`the signature of record ${expected} is wrong`);
+    const unproven = this.#unproven(record);
+    if (unproven !== null) return flaw(unproven);
+    this.#unsigned = record.vouches_for === 0 ? this.#unsigned + 1 : 0;
     this.#head = { sequence: record.sequence, sha256: record.sha256 };
     return null;
+  }
+
+  /** What is wrong with where the log ends, or null. */
+  end(): Flaw | null {
+    if (this.#unsigned === 0) return null;
+    const at_sequence = this.#head.sequence - this.#unsigned + 1;
+    return { at_sequence, flaw: `nobody vouches for the records from ${at_sequence} to the end` };
+  }
+
+  #unproven({ sequence, sha256, key_id, signature, vouches_for = 1 }: AuditRecord): string | null {
+    if (vouches_for === 0)
+      return signature === "" ? null : `record ${sequence} is signed, and says that another one is`;
+    if (vouches_for !== this.#unsigned + 1)
+      return `record ${sequence} vouches for ${vouches_for} records, where ${this.#unsigned + 1} end`;
+    const publicKey = this.#keys.get(key_id);
+    if (publicKey === undefined) return `record ${sequence} is signed by an unknown key ${key_id}`;
+    return verify(null, Buffer.from(sha256, "hex"), publicKey, Buffer.from(signature, "base64"))
+      ? null
+      : `the signature of record ${sequence} is wrong`;
   }
 }

@@ -21,6 +21,7 @@ import {
   withoutCertificates,
 } from "./identity-change.ts";
 import { IdentityStore, type IdentityWrite, writeOf } from "./identity-store.ts";
+import { type Decided, IdentityTurns, type IdentityView } from "./identity-turns.ts";
 import {
   checkEnrolment,
   checkRenewal,
@@ -123,8 +124,6 @@ export interface IdentityPorts {
 /** Beyond it no host is enrolled: about 1 KB each is held in memory. */
 const IDENTITIES_MAX = 200_000;
 const TOKENS_MAX = 10_000;
-/** Changes that wait for their turn; whoever comes then is told to come again. */
-const WAITING_MAX = 4_096;
 const SWEPT_MAX = 1_000;
 /** What has expired is left out of the list so much later. */
 const LISTED_MS = 10 * 60_000;
@@ -135,13 +134,12 @@ const agentKey = (host: string): string => identityKey({ kind: "agent", site: ""
 class BusIdentities implements Identities {
   readonly #ports: IdentityPorts;
   readonly #store: IdentityStore;
+  readonly #turns: IdentityTurns;
   readonly #secretOf: (id: string) => Buffer;
   readonly #commandKeys: readonly string[];
   readonly #listeners = new Set<(identity: AgentIdentity) => void>();
   readonly #refused = new Map<string, number>();
   #listed: { readonly list: RevokedList; readonly untilUnixMs: number } | null = null;
-  #turn: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
 
   constructor(ports: IdentityPorts) {
     this.#ports = ports;
@@ -153,6 +151,7 @@ class BusIdentities implements Identities {
       if (identity.state === "revoked" || identity.withdrawn.length > 0) this.#listed = null;
       for (const listener of this.#listeners) listener(identity);
     });
+    this.#turns = new IdentityTurns(this.#store, ports.log);
   }
 
   start(): Promise<void> {
@@ -160,7 +159,7 @@ class BusIdentities implements Identities {
   }
 
   async stop(): Promise<void> {
-    await this.#turn;
+    await this.#turns.idle();
     await this.#store.stop();
   }
 
@@ -195,33 +194,31 @@ class BusIdentities implements Identities {
   ): Promise<{ readonly text: string; readonly token: EnrolmentToken } | EnrolRefused> {
     const parsed = TokenWish.safeParse(wish);
     if (!parsed.success) return this.#refuse(malformed(parsed.error.issues));
-    return this.#inTurn(async () => {
+    return this.#inTurn(async (view) => {
       const fault = whyNoChange({ by, reason: "" });
       if (fault !== null) return fault;
-      if (this.#store.size.tokens >= TOKENS_MAX) return refuse("too_many", `there are ${TOKENS_MAX} tokens already`);
+      if (view.size.tokens >= TOKENS_MAX) return refuse("too_many", `there are ${TOKENS_MAX} tokens already`);
       const token = newToken(parsed.data, { by, nowUnixMs: this.#ports.now() });
-      await this.#store.write([writeOf(token)]);
-      const { id, host, site } = token;
-      await this.#ports.audit(by, "token.created", id, {
-        for: token.for,
-        site,
-        host,
-        again: token.again,
-        uses_max: token.uses_max,
-        expires_at_unix_ms: token.expires_at_unix_ms,
-      });
+      const { id, host, site, again, uses_max, expires_at_unix_ms } = token;
+      const details = { for: token.for, site, host, again, uses_max, expires_at_unix_ms };
       const text = tokenText({ id, secret: this.#secretOf(id), authoritySha256: this.#ports.authority.spkiSha256 });
-      return { text, token };
+      return {
+        outcome: { text, token },
+        writes: [writeOf(token)],
+        audit: () => this.#ports.audit(by, "token.created", id, details),
+      };
     });
   }
 
   async withdrawToken(id: string, by: string): Promise<EnrolmentToken | EnrolRefused> {
-    return this.#inTurn(async () => {
-      const token = this.#store.token(id);
+    return this.#inTurn(async (view) => {
+      const token = view.token(id);
       if (token === undefined) return refuse("unknown_token", `there is no token ${JSON.stringify(id.slice(0, 32))}`);
-      await this.#store.write([{ key: writeOf(token).key, record: null }]);
-      await this.#ports.audit(by, "token.withdrawn", id, {});
-      return token;
+      return {
+        outcome: token,
+        writes: [{ key: writeOf(token).key, record: null }],
+        audit: () => this.#ports.audit(by, "token.withdrawn", id, {}),
+      };
     });
   }
 
@@ -238,31 +235,29 @@ class BusIdentities implements Identities {
     const secret = this.#secretOf(id);
     const key = checkEnrolment(request, { token, secret, nowUnixMs: this.#ports.now() });
     if (isRefused(key)) return this.#refuse(key);
-    return this.#inTurn(async () => {
-      const admitted = this.#admit(request, id, sha256OfSpki(key));
+    return this.#inTurn(async (view) => {
+      const admitted = this.#admit(request, { view, tokenId: id, spkiSha256: sha256OfSpki(key) });
       if (isRefused(admitted)) return admitted;
       const { identity, writes } = admitted;
       const { issued, after } = await this.#issue(identity, { key, names: request.names });
-      await this.#store.write([...writes, writeOf(after)]);
-      await this.#ports.audit(`token ${id}`, `${after.kind}.enrolled`, after.host, {
-        site: after.site,
-        serial: issued.serial,
-        repeated: writes.length === 0,
-      });
       const reply = this.#replyFor(after, issued);
-      return { ...reply, mac: replyMac(reply, { secret, request: request.mac }) };
+      const details = { site: after.site, serial: issued.serial, repeated: writes.length === 0 };
+      return {
+        outcome: { ...reply, mac: replyMac(reply, { secret, request: request.mac }) },
+        writes: [...writes, writeOf(after)],
+        audit: () => this.#ports.audit(`token ${id}`, `${after.kind}.enrolled`, after.host, details),
+      };
     });
   }
 
   /** The identity that the token makes, and what has to be written for it beside; or why not. */
   #admit(
     { host }: Extract<EnrolRequest, { type: "enrol" }>,
-    tokenId: string,
-    spkiSha256: string,
+    { view, tokenId, spkiSha256 }: { view: IdentityView; tokenId: string; spkiSha256: string },
   ): { readonly identity: AgentIdentity; readonly writes: readonly IdentityWrite[] } | EnrolRefused {
     const now = this.#ports.now();
     // Read again: others were at it while this one waited.
-    const token = this.#store.token(tokenId);
+    const token = view.token(tokenId);
     if (token === undefined) return refuse("unknown_token", `there is no token ${tokenId}`);
     const fresh: AgentIdentity = {
       kind: token.for,
@@ -277,14 +272,14 @@ class BusIdentities implements Identities {
       changed_by: `token ${tokenId}`,
       reason: "enrolled",
     };
-    const before = this.#store.identity(identityKey(fresh));
+    const before = view.identity(identityKey(fresh));
     if (before?.state === "revoked") return refuse("revoked", `${host} is revoked: it has to be readmitted first`);
     const isRepeated = before?.token_id === tokenId && certificateFor(before, spkiSha256, now) !== undefined;
     if (before !== undefined && isRepeated) return { identity: before, writes: [] };
     if (token.uses >= token.uses_max) return refuse("token_spent", `token ${tokenId} has been used up`);
     if (before !== undefined && before.certificates.length > 0 && !token.again)
       return refuse("host_taken", `${host} is enrolled already; a token with "again" for this host may replace it`);
-    if (before === undefined && this.#store.size.identities >= IDENTITIES_MAX)
+    if (before === undefined && view.size.identities >= IDENTITIES_MAX)
       return refuse("too_many", `there are ${IDENTITIES_MAX} identities already`);
     // Enrolled again it loses its certificates, and keeps its quarantine.
     const identity =
@@ -320,14 +315,13 @@ class BusIdentities implements Identities {
       readonly names: readonly string[];
     },
   ): Promise<{ readonly after: AgentIdentity; readonly issued: Issued } | EnrolRefused> {
-    return this.#inTurn(async () => {
-      const identity = this.#store.identity(identityName);
+    return this.#inTurn(async (view) => {
+      const identity = view.identity(identityName);
       const fault = whyNotRenewed(identity, { ...asked, nowUnixMs: this.#ports.now() });
       if (fault !== null || identity === undefined)
         return fault ?? refuse("not_enrolled", `${asked.name} is not enrolled`);
       const renewed = await this.#issue(identity, asked);
-      if (renewed.after !== identity) await this.#store.write([writeOf(renewed.after)]);
-      return renewed;
+      return { outcome: renewed, writes: renewed.after === identity ? [] : [writeOf(renewed.after)] };
     });
   }
 
@@ -408,21 +402,21 @@ class BusIdentities implements Identities {
       readonly to: (identity: AgentIdentity, change: Change) => AgentIdentity;
     },
   ): Promise<AgentIdentity | EnrolRefused> {
-    return this.#inTurn(async () => {
+    return this.#inTurn(async (view) => {
       const fault = whyNoChange(asked);
       if (fault !== null) return fault;
-      const identity = this.#store.identity(key);
+      const identity = view.identity(key);
       if (identity === undefined)
         return refuse("not_enrolled", `${JSON.stringify(key.slice(0, KEY_SHOWN_MAX))} is not enrolled`);
       if (!step.from.includes(identity.state))
         return refuse("wrong_state", `${identity.host} is ${identity.state}: it cannot be ${step.what}`);
       const after = step.to(identity, { ...asked, nowUnixMs: this.#ports.now() });
-      await this.#store.write([writeOf(after)]);
-      await this.#ports.audit(asked.by, `${after.kind}.${step.what}`, after.host, {
-        site: after.site,
-        reason: asked.reason,
-      });
-      return after;
+      const details = { site: after.site, reason: asked.reason };
+      return {
+        outcome: after,
+        writes: [writeOf(after)],
+        audit: () => this.#ports.audit(asked.by, `${after.kind}.${step.what}`, after.host, details),
+      };
     });
   }
 
@@ -453,30 +447,26 @@ class BusIdentities implements Identities {
   }
 
   async sweep(): Promise<number> {
-    const swept = await this.#inTurn(async () => {
+    const swept = await this.#inTurn(async (view) => {
       const now = this.#ports.now();
       const tokens = [...this.#store.tokens()].filter(({ expires_at_unix_ms }) => expires_at_unix_ms <= now);
-      const gone = [...this.#store.identities()].filter((identity) => isForgotten(identity, now));
+      const gone = [...this.#store.identities()].filter((identity) => {
+        // It may be coming back in this very turn.
+        const found = view.identity(identityKey(identity));
+        return found !== undefined && isForgotten(found, now);
+      });
       const writes = [...tokens, ...gone]
         .slice(0, SWEPT_MAX)
         .map((record) => ({ key: writeOf(record).key, record: null }));
-      if (writes.length > 0) await this.#store.write(writes);
-      return { count: writes.length };
+      return { outcome: { count: writes.length }, writes };
     });
     return isRefused(swept) ? 0 : swept.count;
   }
 
-  /** One at a time, so that what was checked is still so when it is written. */
-  async #inTurn<T extends object>(work: () => Promise<T | EnrolRefused>): Promise<T | EnrolRefused> {
-    if (this.#waiting >= WAITING_MAX) return this.#refuse(refuse("busy", "too many wait already; try again later"));
-    this.#waiting += 1;
-    const mine = this.#turn.then(work).catch((thrown: unknown) => {
-      this.#ports.log.error({ err: thrown }, "an identity could not be written");
-      return refuse("unavailable", "it could not be written down; try again");
-    });
-    this.#turn = mine;
-    const outcome = await mine;
-    this.#waiting -= 1;
+  async #inTurn<Outcome extends object>(
+    decide: (view: IdentityView) => Promise<Decided<Outcome> | EnrolRefused>,
+  ): Promise<Outcome | EnrolRefused> {
+    const outcome = await this.#turns.take(decide);
     return isRefused(outcome) ? this.#refuse(outcome) : outcome;
   }
 

@@ -9,12 +9,16 @@ import {
   type Log,
   tokenKey,
 } from "@homeostat/schemas";
+import { createRecordProof, type RecordProof } from "../record-proof.ts";
+import { Barred } from "./barred.ts";
 
 const TOPIC = "agent.identities";
 const WRITER_HEADER = "writer";
 
 export interface IdentityStorePorts {
   readonly bus: Bus;
+  /** Of control's secrets: the key that its records are proved with, and who is shut out. */
+  readonly dir: string;
   readonly log: Log;
   readonly newId: () => string;
 }
@@ -40,12 +44,14 @@ const decode = ({ key, value }: BusMessage): IdentityRecord | null => {
 };
 
 /**
- * The topic `agent.identities` in memory: the last record of a key is its truth. Every control reads all of it; what this one writes
- * counts once it is durable, without waiting to be read back.
+ * The topic `agent.identities` in memory: the last record of a key that a control has written is its truth. Every control reads all of it;
+ * what this one writes counts once it is durable, without waiting to be read back.
  */
 export class IdentityStore {
   readonly #ports: IdentityStorePorts;
   readonly #writer: string;
+  readonly #proof: RecordProof;
+  readonly #barred: Barred;
   readonly #identities = new Map<string, AgentIdentity>();
   readonly #tokens = new Map<string, EnrolmentToken>();
   /** What this store wrote and folded, by key, until it is read back. */
@@ -60,6 +66,9 @@ export class IdentityStore {
   constructor(ports: IdentityStorePorts, onChange: (identity: AgentIdentity) => void) {
     this.#ports = ports;
     this.#writer = ports.newId();
+    this.#proof = createRecordProof(ports.dir);
+    this.#barred = new Barred(ports.dir);
+    for (const identity of this.#barred.shutOut()) this.#identities.set(identityKey(identity), identity);
     this.#onChange = onChange;
   }
 
@@ -123,12 +132,14 @@ export class IdentityStore {
     this.#writes += 1;
     const write = this.#writes;
     await this.#ports.bus.publish(
-      writes.map(({ key, record }) => ({
-        topic: TOPIC,
-        key,
-        value: record === null ? null : Buffer.from(JSON.stringify(record)),
-        headers: { [WRITER_HEADER]: `${this.#writer}/${write}` },
-      })),
+      writes.map(({ key, record }) =>
+        this.#proof.prove({
+          topic: TOPIC,
+          key,
+          value: record === null ? null : Buffer.from(JSON.stringify(record)),
+          headers: { [WRITER_HEADER]: `${this.#writer}/${write}` },
+        }),
+      ),
     );
     if (write <= this.#writeSeen) return;
     for (const { key, record } of writes) {
@@ -140,13 +151,26 @@ export class IdentityStore {
   #read(message: BusMessage): void {
     this.#nextOffset = message.offset + 1;
     const key = message.key ?? "";
+    if (!this.#proof.holds(message)) {
+      this.#unreadable += 1;
+      this.#ports.log.error({ key, offset: message.offset }, "an identity that no control has written does not count");
+      return;
+    }
     if (this.#isFolded(key, message.headers[WRITER_HEADER] ?? "")) return;
     const record = message.value === null ? null : decode(message);
     if (message.value !== null && record === null) {
       this.#unreadable += 1;
       this.#ports.log.error({ key, offset: message.offset }, "an identity cannot be read: it does not count");
     }
-    this.#fold(key, record);
+    this.#fold(key, this.#newest(message, record));
+  }
+
+  /** A record from before a change that control remembers: it is read at each start, or somebody has put it there again. */
+  #newest({ key, offset }: BusMessage, record: IdentityRecord | null): IdentityRecord | null {
+    if (key === null || record?.kind === "token") return record;
+    const newest = this.#barred.newer(key, record);
+    if (newest !== record) this.#ports.log.debug({ key, offset }, "an identity from before does not count");
+    return newest;
   }
 
   /** Ours, and no news. A write that failed but is there all the same is news. */
@@ -162,6 +186,7 @@ export class IdentityStore {
 
   #fold(key: string, record: IdentityRecord | null): void {
     const before = this.#identities.get(key);
+    if (record?.kind !== "token") this.#barred.remember(key, record);
     this.#identities.delete(key);
     this.#tokens.delete(key);
     if (record?.kind === "token") this.#tokens.set(key, record);

@@ -41,10 +41,16 @@ export type TokenWish = z.input<typeof TokenWish>;
  * does of the authority's and the one that signs commands.
  */
 export const createTokenSecrets = (dir: string): ((id: string) => Buffer) => {
+  const key = controlSecret(dir);
+  return (id) => createHmac("sha256", key).update(`homeostat token v1\0${id}`).digest();
+};
+
+/** Made at the first start. Other keys are derived from it, each under a label of its own. */
+export const controlSecret = (dir: string): Buffer => {
   const text = readOrMakeSecret(join(dir, "enrolment-key"), () => randomBytes(KEY_BYTES).toString("base64url"));
   const key = Buffer.from(text, "base64url");
   if (key.byteLength !== KEY_BYTES) throw new Error(`${join(dir, "enrolment-key")} does not hold ${KEY_BYTES} bytes`);
-  return (id) => createHmac("sha256", key).update(`homeostat token v1\0${id}`).digest();
+  return key;
 };
 
 export const newToken = (

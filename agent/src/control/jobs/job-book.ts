@@ -28,6 +28,8 @@ export class JobBook {
   readonly #outputs = new Outputs();
   /** Where the bus stood when a job began to run, in the order of their beginnings. */
   readonly #standings = new Map<string, Standing>();
+  /** By site, the hosts of jobs that run and change something. */
+  readonly #openAt = new Map<string, number>();
   #overHosts = 0;
 
   get open(): number {
@@ -86,7 +88,32 @@ export class JobBook {
 
   /** Whoever takes over has to read commands and results from here on, until the job is over. */
   began(jobId: string, standing: Standing): void {
-    if (!this.#standings.has(jobId)) this.#standings.set(jobId, standing);
+    if (this.#standings.has(jobId)) return;
+    this.#standings.set(jobId, standing);
+    this.#countSites(this.#live.get(jobId)?.job, 1);
+  }
+
+  /**
+   * What a job's grants say of its sites: its own hosts and those of all others that run at the same time, so that no share of a site is
+   * exceeded by many small jobs. A host that two of them name counts twice; what only looks counts for nobody else.
+   */
+  sitesOf(job: Job): Job["sites"] {
+    const isCounted = this.#standings.has(job.job_id) && job.risk !== "read_only";
+    return Object.fromEntries(
+      Object.entries(job.sites).map(([site, { targeted, of }]) => {
+        const others = (this.#openAt.get(site) ?? 0) - (isCounted ? targeted : 0);
+        return [site, { targeted: Math.max(targeted, Math.min(of, targeted + others)), of }];
+      }),
+    );
+  }
+
+  #countSites(job: Job | undefined, by: 1 | -1): void {
+    if (job === undefined || job.risk === "read_only") return;
+    for (const [site, { targeted }] of Object.entries(job.sites)) {
+      const open = (this.#openAt.get(site) ?? 0) + by * targeted;
+      if (open > 0) this.#openAt.set(site, open);
+      else this.#openAt.delete(site);
+    }
   }
 
   oldest(): Standing | null {
@@ -98,7 +125,7 @@ export class JobBook {
   ended(run: JobRun): readonly string[] {
     const { job } = run;
     this.#live.delete(job.job_id);
-    this.#standings.delete(job.job_id);
+    if (this.#standings.delete(job.job_id)) this.#countSites(job, -1);
     this.#keep({ job, run });
     return this.#forgetOldest();
   }

@@ -17,7 +17,16 @@ import type { Audit, AuditDetails } from "../audit/audit.ts";
 import type { PolicyConfig } from "../control-config.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { Dispatcher, Standing } from "../dispatcher.ts";
-import { approvalsNeeded, mayApprove, mayStop, planOf, RequestRate, tooLarge, wavesOf } from "../policy.ts";
+import {
+  approvalsNeeded,
+  mayApprove,
+  mayStop,
+  type PlanPorts,
+  planOf,
+  RequestRate,
+  tooLarge,
+  wavesOf,
+} from "../policy.ts";
 import type { Candidates } from "../targets.ts";
 import type { JobPreview, JobView, Principal, Refused } from "../views.ts";
 import type { Followers } from "./followers.ts";
@@ -30,7 +39,10 @@ export interface JobsPorts {
   readonly agents: Candidates;
   readonly followers: Followers;
   readonly audit: Pick<Audit, "append">;
+  /** By a leader that was killed before it wrote the job's record. */
+  isEndAudited(jobId: string): boolean;
   readonly config: PolicyConfig;
+  readonly published: PlanPorts["published"];
   readonly signingKey: KeyObject;
   /** Fenced: rejects when somebody else leads. */
   publishJob(message: OutgoingMessage): Promise<void>;
@@ -103,16 +115,15 @@ export class Jobs {
   // ── what people ask
 
   preview(request: JobRequest, by: Principal): JobPreview | Refused {
-    const { agents, config } = this.#ports;
-    const plan = planOf(request, by, { agents, config });
+    const plan = planOf(request, by, this.#ports);
     return "refused" in plan ? plan : { ...plan, waves: wavesOf(request, plan.hosts.length) };
   }
 
   async submit(request: JobRequest, by: Principal): Promise<Job | Refused> {
-    const { agents, config, book, now } = this.#ports;
+    const { config, book, now } = this.#ports;
     const limited = await this.#limit(by, "job.submit");
     if (limited !== null) return limited;
-    const plan = planOf(request, by, { agents, config });
+    const plan = planOf(request, by, this.#ports);
     if ("refused" in plan) return this.#refuse(plan, { by, what: "job.submit", subject: "", request });
     if (book.open + this.#coming >= config.jobs_open_max)
       return this.#refuse(
@@ -344,17 +355,15 @@ export class Jobs {
   ): Promise<void> {
     const { book, audit, followers } = this.#ports;
     const [wasOver, before] = [isOver(run.job), run.job.state];
-    const writes = [this.#publish(job)];
-    if (audited !== null) writes.push(audit.append(audited.who, audited.what, job.job_id, audited.details));
-    if (isOver(job) && !wasOver)
-      writes.push(
-        audit.append("control", "job.ended", job.job_id, {
-          state: job.state,
-          counts: job.counts,
-          message: job.message,
-        }),
-      );
-    await Promise.all(writes);
+    const audits: Promise<void>[] = [];
+    if (audited !== null) audits.push(audit.append(audited.who, audited.what, job.job_id, audited.details));
+    if (isOver(job) && !wasOver && !this.#ports.isEndAudited(job.job_id)) {
+      const { state, counts, message } = job;
+      audits.push(audit.append("control", "job.ended", job.job_id, { state, counts, message }));
+    }
+    // First what is audited: whoever is killed in between leaves a job that is live, and whose end the next leader finds audited.
+    await Promise.all(audits);
+    await this.#publish(job);
     run.written(job);
     if (job.state === "running" && before !== "running") {
       book.began(job.job_id, this.#ports.standing());
@@ -398,7 +407,7 @@ export class Jobs {
       requested_by: job.requested_by,
       executor: request.executor,
       risk: job.risk,
-      targets: { sites: job.sites },
+      targets: { sites: this.#ports.book.sitesOf(job) },
       approvals: job.approvals,
       issued_at_unix_ms: this.#ports.now(),
       not_after_unix_ms: job.not_after_unix_ms,

@@ -1,4 +1,4 @@
-import type { DesiredPlugins, PluginRelease, PluginStatus, PluginWish, TargetSelector } from "@homeostat/schemas";
+import type { DesiredPlugins, PluginRelease, PluginStatus, PluginWish, Risk, TargetSelector } from "@homeostat/schemas";
 import type { Refused } from "../views.ts";
 
 /** A host as the catalog needs to know it. */
@@ -36,6 +36,8 @@ export interface PluginCatalog {
   unwish(name: string, targets: TargetSelector): Promise<PluginWish | Refused>;
   releases(): readonly PluginRelease[];
   wishes(): readonly PluginWish[];
+  /** The highest that any published release declares for this executor; null when none brings it. */
+  riskOf(executor: string): Risk | null;
   desiredFor(host: Pick<PluginHostView, "host" | "site" | "labels">): DesiredPlugins;
   /** Called after each change of what anybody is to have. Returns what ends it. */
   onDesiredChange(listener: () => void): () => void;

@@ -13,6 +13,7 @@ import {
   PluginName,
   PluginRelease,
   PluginWish,
+  Risk,
   releaseDistrust,
   type TargetSelector,
 } from "@homeostat/schemas";
@@ -157,6 +158,13 @@ class FoldedWishes implements PluginCatalog {
 
   releases(): readonly PluginRelease[] {
     return this.#artefacts.releases();
+  }
+
+  riskOf(executor: string): Risk | null {
+    const declared = this.releases()
+      .flatMap(({ manifest }) => manifest.executors)
+      .filter(({ name }) => name === executor);
+    return Risk.options.findLast((risk) => declared.some((one) => one.risk === risk)) ?? null;
   }
 
   wishes(): readonly PluginWish[] {

@@ -23,8 +23,8 @@ export class PackError extends Error {
   override readonly name = "PackError";
 }
 
-/** Editors and version control leave these; nobody wants them on every host. */
-const LEFT_OUT = new Set([".git", ".DS_Store", "__pycache__", "node_modules"]);
+/** Editors, version control and package managers leave these; nobody wants them on every host. What a program needs of `node_modules` goes along. */
+const LEFT_OUT = new Set([".git", ".DS_Store", "__pycache__", ".bin", ".package-lock.json"]);
 const ANY_EXECUTE = 0o111;
 /** RFC 1952, 2.3.1: the byte that names the system; without it all systems make the same bytes. */
 const GZIP_OS_AT = 9;

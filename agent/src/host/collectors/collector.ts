@@ -4,5 +4,7 @@ export interface Collector {
   /** How often it wants to be called; less often than the tick. */
   readonly everyMs: number;
   collect(nowUnixMs: number): void;
+  /** It is still at work off the main thread for this call, and records a little later. */
+  readonly isPending?: boolean;
   close?(): void;
 }

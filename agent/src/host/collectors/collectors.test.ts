@@ -8,6 +8,7 @@ import { cpu } from "./cpu.ts";
 import { diskIo } from "./disk-io.ts";
 import { dataMounts } from "./filesystem.ts";
 import { load } from "./load.ts";
+import { Meminfo } from "./meminfo.ts";
 import { memory } from "./memory.ts";
 import { network } from "./network.ts";
 import { paging } from "./paging.ts";
@@ -62,8 +63,9 @@ describe("collectors", () => {
       "MemTotal: 1000 kB\nMemFree: 200 kB\nMemAvailable: 400 kB\nBuffers: 10 kB\nCached: 90 kB\nSwapTotal: 100 kB\nSwapFree: 75 kB\nSReclaimable: 10 kB\n",
     );
     collect(load({ proc, sink }));
-    collect(memory({ proc, sink }));
-    collect(paging({ proc, sink }));
+    const meminfo = new Meminfo(proc);
+    collect(memory({ meminfo, sink }));
+    collect(paging({ meminfo, sink }));
     expect(sink.get("system.cpu.load_average.15m")).toBe(12);
     expect(sink.get("system.memory.usage used")).toBe(600 * 1024);
     expect(sink.get("system.memory.utilization used")).toBe(0.6);
@@ -71,9 +73,20 @@ describe("collectors", () => {
     expect(sink.get("system.paging.utilization used")).toBe(0.25);
   });
 
+  test("memory: fields are found again after their lines have moved, and never within another's name", () => {
+    const meminfo = new Meminfo(proc);
+    write("meminfo", "MemTotal: 9 kB\nSwapCached: 1 kB\nCached: 2 kB\n");
+    expect(meminfo.read(1)).toMatchObject({ Cached: 2048, SwapFree: Number.NaN });
+    write("meminfo", "MemTotal: 9 kB\nNew: 0 kB\nSwapCached: 100 kB\nCached: 3 kB\nSwapFree: 4 kB\n");
+    expect(meminfo.read(1)).toMatchObject({ Cached: 2048 });
+    expect(meminfo.read(2)).toMatchObject({ MemTotal: 9216, Cached: 3072, SwapFree: 4096 });
+    write("meminfo", "SwapCached: 0000 kB\nxxxxxxxxxxxxCached: 5 kB\n");
+    expect(meminfo.read(3)).toMatchObject({ MemTotal: Number.NaN, Cached: Number.NaN });
+  });
+
   test("paging: a machine without swap has no utilization", () => {
     write("meminfo", "SwapTotal: 0 kB\nSwapFree: 0 kB\n");
-    collect(paging({ proc, sink }));
+    collect(paging({ meminfo: new Meminfo(proc), sink }));
     expect([...sink.values.keys()]).toEqual(["system.paging.usage used", "system.paging.usage free"]);
   });
 
@@ -149,7 +162,8 @@ describe("collectors", () => {
   });
 
   test("a file of /proc that is not there is passed over", () => {
-    for (const make of [load, memory, paging, diskIo, network, cpu]) collect(make({ proc, sink }));
+    const meminfo = new Meminfo(proc);
+    for (const make of [load, memory, paging, diskIo, network, cpu]) collect(make({ proc, sink, meminfo }));
     expect(sink.values.size).toBe(0);
   });
 
@@ -166,7 +180,8 @@ describe("collectors", () => {
   });
 
   test("all of them on this machine cost less than half a percent of a core at one second", () => {
-    const all = [cpu, load, memory, paging, diskIo, network].map((make) => make({ proc: "/proc", sink }));
+    const machine = { proc: "/proc", sink, meminfo: new Meminfo("/proc") };
+    const all = [cpu, load, memory, paging, diskIo, network].map((make) => make(machine));
     all.push(processes({ proc: "/proc", sink, cpuCount: 2, watch: [{ name: "me", match: "vitest" }] }));
     let nowUnixMs = 0;
     const tick = () => {

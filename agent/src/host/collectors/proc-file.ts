@@ -6,6 +6,10 @@ const SPACE = 0x20;
 const NEWLINE = 0x0a;
 /** A file of /proc longer than this is read as far as it goes. */
 const BYTES_MAX = 1_048_576;
+/** The kernel writes a page at a time, and ends a read in front of the line that does not fit any more. */
+const PAGE_BYTES = 4096;
+/** No line of the tables that are read here is longer. Files that are written as a whole (stat, meminfo) are given whole when there is room. */
+const LINE_BYTES_MAX = 1024;
 
 /**
  * A file of /proc that is read again and again: opened once, always from position 0 (which makes the kernel write it anew), into one
@@ -105,8 +109,11 @@ export class ProcFile {
   #fill(fd: number): number {
     let length = 0;
     for (;;) {
-      const read = readSync(fd, this.bytes, length, this.bytes.length - length, length);
+      const room = this.bytes.length - length;
+      const read = readSync(fd, this.bytes, length, room, length);
       length += read;
+      // So much shorter than it could have been: that was all of it, and need not be asked for once more.
+      if (read < Math.min(room, PAGE_BYTES) - LINE_BYTES_MAX) return length;
       if (read === 0 || this.bytes.length >= BYTES_MAX) return length;
       if (length < this.bytes.length) continue;
       const larger = Buffer.allocUnsafeSlow(this.bytes.length * 2);

@@ -50,6 +50,12 @@ export class CollectorSchedule {
     }
   }
 
+  /** Something of this tick is recorded a little later. */
+  get isPending(): boolean {
+    for (const { collector } of this.#entries.values()) if (collector.isPending === true) return true;
+    return false;
+  }
+
   problems(): string[] {
     return [...this.#problems].map(([name, problem]) => `collector ${name}: ${problem}`);
   }

@@ -329,11 +329,35 @@ test("refuses what it cannot remember, and does not run it", async () => {
     message: "the journal of commands is full",
   });
   expect(ran).toEqual(["c1", "c2"]);
-  // Cancellations have room of their own, and end nothing that is remembered when that is full too.
-  for (const command_id of ["c4", "c5", "c6"]) await runner.cancel(cancelOf({ command_id }));
-  expect(["c4", "c5", "c6"].map((id) => journal.get(id)?.state)).toEqual(["done", "done", undefined]);
-  await runner.take(sign({ command_id: "c6" }));
+  // Refusals and cancellations have room of their own, and end nothing that is remembered when that is full too.
+  for (const command_id of ["c4", "c5"]) await runner.cancel(cancelOf({ command_id }));
+  expect(["c3", "c4", "c5"].map((id) => journal.get(id)?.state)).toEqual(["done", "done", undefined]);
+  await runner.take(sign({ command_id: "c5" }));
   expect(ran).toEqual(["c1", "c2"]);
+  // Not remembered, so not told: it is looked at anew when it comes again.
+  expect(results.map(({ command_id }) => command_id)).not.toContain("c5");
+  await runner.stop(1000);
+  await journal.close();
+});
+
+test("what it has refused for want of room stays refused when it comes again and there is room", async () => {
+  const { executor, ran, release } = held();
+  release();
+  let nowUnixMs = NOW;
+  const journal = FileJournal.open({ dir, log: quietLog, nowUnixMs, entriesMax: 1 });
+  const runner = begin(executor, { journal, now: () => nowUnixMs });
+  const hour = 3_600_000;
+  await runner.take(sign({ command_id: "c1", not_after_unix_ms: NOW + 1_000 }));
+  await until(() => results.length === 1);
+  const late = sign({ command_id: "c2", not_after_unix_ms: NOW + 3 * hour });
+  await runner.take(late);
+  await until(() => results.length === 2);
+  // What held the room is forgotten by now, and control had not heard the refusal when it sent the command again.
+  nowUnixMs += 2 * hour;
+  await runner.take(late);
+  await until(() => results.length === 3);
+  expect(states()).toEqual(["c1 succeeded", "c2 refused", "c2 refused"]);
+  expect(ran).toEqual(["c1"]);
   await runner.stop(1000);
   await journal.close();
 });

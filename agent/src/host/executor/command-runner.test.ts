@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { CommandResult, Grant, SignedGrant } from "@homeostat/schemas";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { quietLog } from "../quiet-log.fixture.ts";
 import { type CommandTerms, commandBy } from "./command.fixture.ts";
 import { CommandRunner, type CommandRunnerOptions } from "./command-runner.ts";
@@ -238,8 +238,13 @@ describe("command runner", () => {
   });
 
   test("never runs two commands on one target at a time, and no more than four at all", async () => {
+    const COMMANDS = 40;
     const now = new Map<string, number>();
+    const ends: (() => void)[] = [];
+    let begun = 0;
     let most = 0;
+    // The oldest ends when four run, and a turn of the event loop has shown whether a fifth would begin.
+    const endOne = () => ends.shift()?.();
     const executor: Executor = {
       name: "count",
       risk: "reversible",
@@ -254,23 +259,31 @@ describe("command runner", () => {
               [...now.values()].reduce((sum, count) => sum + count, 0),
             );
             expect(now.get(target)).toBe(1);
-            await new Promise((resolve) => setTimeout(resolve, 5));
+            begun += 1;
+            await new Promise<void>((resolve) => {
+              ends.push(resolve);
+              if (ends.length >= 4 || begun === COMMANDS) setImmediate(endOne);
+            });
             now.set(target, 0);
+            if (begun === COMMANDS) setImmediate(endOne);
             return succeeded("");
           },
         };
       },
     };
     const runner = begin(executor);
-    for (let index = 0; index < 40; index++)
+    for (let index = 0; index < COMMANDS; index++)
       await runner.take(sign({ command_id: `c${index}`, args: { target: index % 8 } }));
-    await until(40);
+    await until(COMMANDS);
     expect(results.every(({ state }) => state === "succeeded")).toBe(true);
     expect(most).toBe(4);
     await runner.stop(1000);
   });
 
-  test("answers timed_out when an executor notices that its time is over", async () => {
+  test("answers timed_out when an executor notices that its time is over, and not before", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const begun = Promise.withResolvers<AbortSignal>();
     const executor: Executor = {
       name: "count",
       risk: "reversible",
@@ -279,18 +292,18 @@ describe("command runner", () => {
         run: ({ signal }) =>
           new Promise((resolve) => {
             signal.addEventListener("abort", () => resolve({ ...succeeded(""), state: "failed" }));
+            begun.resolve(signal);
           }),
       }),
     };
     const runner = begin(executor);
-    const [sentAt, waiting] = [performance.now(), until(1)];
-    // AbortSignal.timeout does not keep the process alive; a test has other reasons to live.
-    const alive = setInterval(() => undefined, 50);
     await runner.take(sign({ timeout_ms: 50 }));
-    await waiting;
-    clearInterval(alive);
+    const signal = await begun.promise;
+    vi.advanceTimersByTime(49);
+    expect(signal.aborted).toBe(false);
+    vi.advanceTimersByTime(1);
+    await until(1);
     expect(results[0]?.state).toBe("timed_out");
-    expect(performance.now() - sentAt).toBeGreaterThanOrEqual(45);
     await runner.stop(1000);
   });
 

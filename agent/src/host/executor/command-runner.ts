@@ -235,17 +235,17 @@ export class CommandRunner {
     else this.#queue.add({ command, prepared });
   }
 
-  /** Written down before it is told, so that it stays so when the clock goes back or the command comes again. */
+  /**
+   * Written down before it is told, so that it stays so when the clock goes back or the command comes again: told and forgotten, it could
+   * be run then. Without room for that it is not told, and is looked at anew when it comes again.
+   */
   async #refuse(grant: Grant, state: InvocationState, message: string): Promise<void> {
-    const entry = this.#doneEntry(grant, state, { message });
-    if (!this.#journal.hasRoom(this.#options.now())) {
-      // Told and not remembered: what comes again is looked at again.
-      this.#reportDone(grant.command_id, entry);
+    if (!this.#journal.hasRoom(this.#options.now(), "end")) {
+      this.#options.log.warn({ command_id: grant.command_id, state, message }, "no room to remember what is not run");
       return;
     }
-    await this.#journal.write(grant.command_id, entry).catch((error: unknown) => {
-      this.#options.log.warn({ command_id: grant.command_id, error: String(error) }, "a refusal is not written down");
-    });
+    const entry = this.#doneEntry(grant, state, { message });
+    await this.#journal.write(grant.command_id, entry);
     this.#options.log.info({ command_id: grant.command_id, state, message }, "did not run a command");
     this.#journalled(grant.command_id, entry);
   }
@@ -254,11 +254,14 @@ export class CommandRunner {
 
   async #cancelWaiting(command: Command, cancel: Cancel): Promise<void> {
     const { grant } = command.signed;
+    const isWaiting = this.#queue.cancel(grant.command_id);
+    const running = this.#running.get(grant.command_id);
     // Its turn came in this very moment.
-    if (!this.#queue.cancel(grant.command_id)) {
-      this.#running.get(grant.command_id)?.abort.abort(CANCELLED);
+    if (!isWaiting && running !== undefined) {
+      running.abort.abort(CANCELLED);
       return;
     }
+    // Otherwise it waits for its turn, or for the next agent: when the disk took neither its beginning nor a cancellation before.
     const entry = this.#doneEntry(grant, "cancelled", { message: cancelledMessage(cancel) });
     await this.#journal.write(grant.command_id, entry);
     this.#journalled(grant.command_id, entry);
@@ -269,7 +272,7 @@ export class CommandRunner {
     const nowUnixMs = this.#options.now();
     const { command_id: commandId, not_after_unix_ms } = cancel;
     if (nowUnixMs > not_after_unix_ms || not_after_unix_ms > nowUnixMs + 2 * LIFETIME_MS_MAX) return;
-    if (!this.#journal.hasRoom(nowUnixMs, "cancellation")) {
+    if (!this.#journal.hasRoom(nowUnixMs, "end")) {
       // Then there is no room for the command either: it is refused when it comes.
       this.#options.log.warn({ command_id: commandId }, "no room to remember a cancellation");
       return;
@@ -426,7 +429,8 @@ export class CommandRunner {
 
   #reportDone(commandId: string, entry: DoneEntry): void {
     this.#unreportedChars += charsOf(entry);
-    this.#reporter.report(commandId, entry);
+    const replaced = this.#reporter.report(commandId, entry);
+    if (replaced !== null) this.#isNoLongerUntold(replaced);
   }
 
   #reportAgain(commandId: string, known: DoneEntry): void {
@@ -436,9 +440,13 @@ export class CommandRunner {
   }
 
   #noteReported(commandId: string, entry: DoneEntry): void {
-    this.#unreportedChars = Math.max(0, this.#unreportedChars - charsOf(entry));
+    this.#isNoLongerUntold(entry);
     // Asked for again meanwhile: then it is told again.
     if (this.#journal.get(commandId) === entry) this.#journal.note(commandId, { ...entry, is_reported: true });
+  }
+
+  #isNoLongerUntold(entry: DoneEntry): void {
+    this.#unreportedChars = Math.max(0, this.#unreportedChars - charsOf(entry));
   }
 
   /** Nothing of it can be trusted, so nothing is written down; but whoever sent it (with a wrong key, say) should not wait in vain. */

@@ -99,7 +99,7 @@ export class FileJournal implements Journal {
     return [...this.#entries];
   }
 
-  hasRoom(nowUnixMs: number, of: "command" | "cancellation" = "command"): boolean {
+  hasRoom(nowUnixMs: number, of: "command" | "end" = "command"): boolean {
     const entriesMax = of === "command" ? this.#entriesMax : 2 * this.#entriesMax;
     if (this.#entries.size >= entriesMax && Math.abs(nowUnixMs - this.#forgotUnixMs) >= FORGET_EVERY_MS)
       this.#forgetExpired(nowUnixMs);

@@ -28,8 +28,8 @@ export interface Journal {
   get(key: string): JournalEntry | undefined;
   /** What earlier agents left; asked once, at the start. */
   entries(): Iterable<[string, JournalEntry]>;
-  /** Whether another command can be remembered, or a cancellation of one that has not come yet: of those, as many again. */
-  hasRoom(nowUnixMs: number, of?: "command" | "cancellation"): boolean;
+  /** Whether another command can be remembered, or the end of one that never begins (refused, or cancelled before it came): of those, as many again. */
+  hasRoom(nowUnixMs: number, of?: "command" | "end"): boolean;
   /** Seen by `get` at once, durable when it resolves. Rejects when the disk will not take it: then it is as if it had not been written. */
   write(key: string, entry: JournalEntry): Promise<void>;
   /** Remembered in any case, also by the next agent unless the disk will not take it or the power fails: for what only saves work. */

@@ -28,9 +28,12 @@ export class ResultReporter {
     this.#log = options.log;
   }
 
-  report(commandId: string, entry: DoneEntry): void {
+  /** Returns what waited to be told of it, and is not told any more. */
+  report(commandId: string, entry: DoneEntry): DoneEntry | null {
+    const replaced = this.#pending.get(commandId) ?? null;
     this.#pending.set(commandId, entry);
     this.#next();
+    return replaced;
   }
 
   /** Waits for what is under way, until the deadline; the next agent tells the rest. */

@@ -1,11 +1,18 @@
 import { appendFileSync, mkdirSync, renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Log } from "@homeostat/schemas";
+import type { LogSource } from "../config.ts";
 import { Allowance } from "./allowance.ts";
 import type { PluginLogEntry } from "./protocol.ts";
 
 /** Below the agent's directory; a source of the log tail (`format: json`) brings what plugins say to where all logs are. */
 export const PLUGIN_LOGS = "plugin-logs";
+export const pluginLogSource = (dir: string): LogSource => ({
+  path: join(dir, PLUGIN_LOGS, "*.log"),
+  service: "homeostat-plugins",
+  format: "json",
+  read_from: "beginning",
+});
 /** The file is set aside as `.1` beyond this: at most twice as much for each plugin. */
 const FILE_BYTES_MAX = 1_048_576;
 const LINE_CHARS_MAX = 8_192;

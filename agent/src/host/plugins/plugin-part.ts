@@ -1,5 +1,4 @@
 import type { KeyObject } from "node:crypto";
-import { PluginManifest } from "@homeostat/schemas";
 import type { AgentPart, AgentSurface } from "../agent-part.ts";
 import { COLLECTOR_NAMES, EXECUTOR_NAMES } from "../config.ts";
 import { type Builtin, builtinManifest } from "./builtin.ts";
@@ -10,7 +9,6 @@ export interface PluginPartOptions {
   readonly fetch: Fetch;
   /** `trust.plugin_keys`: of publishers. */
   readonly trustedKeys: readonly KeyObject[];
-  readonly denied: readonly string[];
   /** Of the agent, and so of what came with it. */
   readonly version: string;
   readonly onChange?: () => void;
@@ -23,6 +21,7 @@ export const pluginPart =
     const { dir, executors, sink, confine, now, random, log, proc } = surface;
     const host = createPluginHost({
       ...options,
+      denied: surface.config.plugins_denied,
       builtins: [...builtinCollectors(surface, options.version), ...builtinExecutors(surface, options.version)],
       dir,
       executors,
@@ -75,12 +74,3 @@ const builtinExecutors = ({ executors }: AgentSurface, version: string): Builtin
       problem: () => null,
     };
   });
-
-/** What a wish names that turns one of them off or on. */
-export const builtinRelease = (name: string, version: string) => ({
-  manifest: PluginManifest.parse({ name, version, kind: "static", run: "builtin" }),
-  sha256: "" as const,
-  size_bytes: 0,
-  key_id: "",
-  signature: "",
-});

@@ -3,7 +3,7 @@ import type { Heartbeat } from "@homeostat/schemas";
 import type { AgentPart, AgentSurface } from "../agent-part.ts";
 import type { SelfLimits } from "../standalone/standalone-config.ts";
 import { ClockWatch } from "./clock-watch.ts";
-import { codeOfProblem, ERROR_CODES } from "./error-codes.ts";
+import { ErrorCount } from "./error-count.ts";
 import { createGear } from "./gear.ts";
 import { SelfLimiter } from "./self-limits.ts";
 
@@ -45,28 +45,19 @@ export const createSelfPart = (options: SelfOptions): AgentPart => {
   const gear = createGear();
   const parent = meter.parentPid();
   const series = seriesOf(surface);
-  const errors = new Map(ERROR_CODES.map((code) => [code, 0]));
+  const errors = new ErrorCount();
   let problem: string | null = null;
-  let known: ReadonlySet<string> = new Set();
   let statusAtMs = Number.NEGATIVE_INFINITY;
   let isHealthyTold = false;
 
-  const countErrors = (problems: readonly string[]) => {
-    for (const one of problems) {
-      // Numbers in it change from beat to beat, and it is the same trouble.
-      const shape = one.replace(/\d+/g, "#");
-      if (!known.has(shape)) errors.set(codeOfProblem(one), (errors.get(codeOfProblem(one)) ?? 0) + 1);
-    }
-    known = new Set(problems.map((one) => one.replace(/\d+/g, "#")));
-  };
   const tellStatus = (rssBytes: number) => {
     const heartbeat = options.heartbeat();
-    countErrors(heartbeat.problems);
+    errors.observe(heartbeat.problems);
     writeBeside(
       options.statusFile,
       JSON.stringify({ pid: process.pid, channel: channel.state, rss_bytes: rssBytes, heartbeat }),
     );
-    for (const [code, count] of errors) series.errors(code).record(count);
+    for (const [code, count] of errors.counts()) series.errors(code).record(count);
   };
   const tellHealthy = () => {
     // Sealed channel, collectors that ran, a spool that takes: what a new version has to show.

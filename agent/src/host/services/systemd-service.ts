@@ -1,10 +1,12 @@
-import { execFile } from "node:child_process";
+import { type ExecFileOptions, execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { failed, type Outcome, succeeded } from "../executor/executor.ts";
 import { CLEAN_PATH } from "../executor/process-group.ts";
 import type { Supervised } from "./supervised.ts";
 
-const run = promisify(execFile);
+// Made when it is needed: Node's part for child processes is not loaded before.
+const run = (file: string, args: readonly string[], options: ExecFileOptions) =>
+  promisify(execFile)(file, args, { ...options, encoding: "utf8" });
 const POLL_MS = 2_000;
 const SHOW_TIMEOUT_MS = 5_000;
 

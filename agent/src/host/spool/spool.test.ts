@@ -118,6 +118,19 @@ describe("spool", () => {
     expect(after.peek(ALL).map((record) => record.rows)).toEqual(Array.from({ length: 31 }, (_, index) => index + 31));
   });
 
+  test("gives the newest batch, and finds nothing after it, without reading its segment", async () => {
+    const spool = open();
+    for (let round = 0; round < 3; round++) {
+      put(spool, 5);
+      await spool.sync();
+      if (round === 0) for (const name of readdirSync(dir)) rmSync(join(dir, name));
+      const records = spool.peek(ALL);
+      expect(records.map((record) => [record.rows, record.sequence])).toEqual([[5, round + 1]]);
+      spool.ack(records);
+      expect(spool.peek(ALL)).toEqual([]);
+    }
+  });
+
   test("drops its oldest segment when it is full, and counts the rows", async () => {
     const spool = open({ bytesMax: 10_000 });
     for (let batch = 0; batch < 200; batch++) put(spool, 10);

@@ -111,6 +111,8 @@ export class Spool {
   #syncedSequence = 0;
   #head: Position = { index: 0, offset: 0 };
   #reading: { index: number; fd: number } | null = null;
+  /** The newest batch, as long as it is the next to be delivered: what was just written need not be read back. */
+  #fresh: { readonly at: Position; readonly record: SpoolRecord } | null = null;
   #problem: string | null = null;
   #isAckPending = false;
   #isStateKnown = false;
@@ -198,23 +200,30 @@ export class Spool {
     value: Uint8Array;
     marks?: Readonly<Record<string, string | null>>;
   }): AppendOutcome {
-    const marks = batch.marks ?? {};
+    const { topic, rows, value, marks = {} } = batch;
+    const sequence = this.#nextSequence;
+    const appendedThrough = this.#appended + rows;
+    const through = this.#byTopic.through(topic, rows);
+    const hadPending = this.hasPending;
     const bytes = encodeRecord({
       kind: "data",
-      sequence: this.#nextSequence,
-      rows: batch.rows,
-      appendedThrough: this.#appended + batch.rows,
-      meta: { topic: batch.topic, marks, through: this.#byTopic.through(batch.topic, batch.rows) },
-      value: batch.value,
+      sequence,
+      rows,
+      appendedThrough,
+      meta: { topic, marks, through },
+      value,
     });
     const outcome = this.#put(bytes);
     if (!outcome.appended) return outcome;
-    this.#appended += batch.rows;
-    this.#byTopic.append(batch.topic, batch.rows);
+    const { index, bytes: end } = this.#active();
+    const record = { topic, sequence, rows, value, appendedThrough, through, next: { index, offset: end } };
+    this.#fresh = hadPending ? null : { at: { index, offset: end - bytes.length }, record };
+    this.#appended += rows;
+    this.#byTopic.append(topic, rows);
     this.#nextSequence += 1;
     this.#merge(marks);
     this.#active().appendedThrough = this.#appended;
-    this.#active().through = this.#byTopic.through();
+    this.#active().through = through;
     if (this.#isAckPending) this.#writeAck();
     return outcome;
   }
@@ -380,7 +389,7 @@ export class Spool {
     this.#isDirUnsynced = true;
     const [appendedThrough, through] = [this.#appended, this.#byTopic.through()];
     this.#segments.push({ index, path, bytes: snapshot.length, appendedThrough, through });
-    if (this.#head.index === 0) this.#head = { index, offset: 0 };
+    if (this.#head.index === 0) this.#head = { index, offset: snapshot.length };
     this.#removeConsumed();
     return { appended: true };
   }
@@ -400,7 +409,11 @@ export class Spool {
 
   #writeAck(): void {
     if (this.#activeFd === null) return;
+    const { index, bytes: before } = this.#active();
     this.#isAckPending = !this.#writeToActive(this.#encode("ack", this.#ackMeta())).appended;
+    // Nothing is left to deliver: the ack need not be read to find that out.
+    if (this.#head.index === index && this.#head.offset === before)
+      this.#head = { index, offset: this.#active().bytes };
   }
 
   #encode<Kind extends RecordKind>(kind: Kind, meta: RecordOf<Kind>["meta"]): Buffer {
@@ -431,6 +444,7 @@ export class Spool {
     this.#count("corrupt", record.appendedThrough - record.rows - this.#consumed);
     this.#byTopic.consume(record);
     this.#consumed = record.appendedThrough;
+    if (this.#fresh?.record.sequence === record.sequence) this.#fresh = null;
     this.#ackedSequence = Math.max(this.#ackedSequence, record.sequence);
     this.#head = record.next;
   }
@@ -470,6 +484,7 @@ export class Spool {
     const oldest = this.#segments.shift();
     if (oldest === undefined) return;
     if (this.#reading?.index === oldest.index) this.#closeReading();
+    if (this.#fresh?.at.index === oldest.index) this.#fresh = null;
     rmSync(oldest.path, { force: true });
     if (this.#head.index <= oldest.index) this.#head = { index: this.#oldest().index, offset: 0 };
   }
@@ -496,6 +511,9 @@ export class Spool {
         at = { index: segment.index + 1, offset: 0 };
         continue;
       }
+      const fresh = this.#fresh;
+      if (fresh !== null && fresh.at.index === segment.index && fresh.at.offset === at.offset)
+        return { found: fresh.record, at };
       const read = this.#readRecord(segment, at.offset);
       const end = read?.next ?? this.#skipCorrupt(segment, at.offset, isLast);
       if (end === null) return { found: null, at };

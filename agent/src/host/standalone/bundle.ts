@@ -1,11 +1,5 @@
 import { basename, dirname, posix } from "node:path";
 
-/** One module of a bundle, with its types stripped: where it stands in the sources, and its text. */
-export interface ModuleSource {
-  readonly path: string;
-  readonly text: string;
-}
-
 /** How a module is found: another one of ours by its path, or a package or a module of Node's by its name. */
 export type Resolve = (specifier: string, from: string) => { readonly module: string } | { readonly package: string };
 
@@ -15,6 +9,8 @@ const EXPORT_FROM = /^export\s*\{([^}]*)\}\s*from\s*"([^"]+)";?/gm;
 const EXPORT_LIST = /^export\s*\{([^}]*)\};?/gm;
 const EXPORT_DECLARED = /^export\s+((?:const|let|class|function|async\s+function)\s*\*?\s*)([A-Za-z_$][\w$]*)/gm;
 const MODULES_MAX = 300;
+/** Modules of Node's that an agent which only watches never needs: loaded with the first call of a function of theirs (0.5 MB together). */
+const LOADED_WHEN_CALLED = new Set(["node:child_process", "node:fs/promises", "node:v8"]);
 
 /**
  * One CommonJS script of all that an entry needs. Node loads it without its loader of ES modules, which alone saves 3 MB of resident memory.
@@ -42,6 +38,7 @@ export const bundle = (entry: string, load: (path: string) => string, resolve: R
     `const $root = require("node:url").pathToFileURL(require("node:path").join(__dirname, ${JSON.stringify(up)}) + "/");`,
     "const $done = new Map();",
     "const $need = (path) => { let found = $done.get(path); if (found === undefined) { found = {}; $done.set(path, found); $modules[path](found); } return found; };",
+    LATER,
     "const $modules = {",
     ...[...modules].map(
       ([path, text]) => `${JSON.stringify(path)}: ${path === entry ? "async " : ""}($export) => {${text}\n},`,
@@ -51,6 +48,11 @@ export const bundle = (entry: string, load: (path: string) => string, resolve: R
     "",
   ].join("\n");
 };
+
+/** Stands for a function of a module that is not loaded yet; util.promisify asks for the function's own way to be a promise. */
+const LATER =
+  'const $promisify = Symbol.for("nodejs.util.promisify.custom");\n' +
+  "const $later = (from, name) => Object.defineProperty((...args) => require(from)[name](...args), $promisify, { get: () => require(from)[name][$promisify] });";
 
 interface Rewritten {
   readonly text: string;
@@ -69,7 +71,11 @@ const rewrite = (path: string, source: string, resolve: Resolve, isEntry: boolea
     return `$need(${JSON.stringify(found.module)})`;
   };
   const text = source
-    .replace(IMPORT, (_, names: string | undefined, specifier: string) => importOf(names, need(specifier, eager)))
+    .replace(IMPORT, (_, names: string | undefined, specifier: string) =>
+      names?.startsWith("{") && LOADED_WHEN_CALLED.has(specifier)
+        ? importLater(names, specifier)
+        : importOf(names, need(specifier, eager)),
+    )
     .replace(DYNAMIC, (whole, specifier: string) =>
       "package" in resolve(specifier, path) ? whole : `Promise.resolve().then(() => ${need(specifier, lazy)})`,
     )
@@ -103,6 +109,11 @@ const slim = (text: string): string =>
     .replace(/^[ \t]*\/\/.*$/gm, "")
     .replace(/[ \t]+$/gm, "")
     .replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+const importLater = (names: string, specifier: string): string =>
+  pairsOf(names.slice(1, -1))
+    .map(([name, local]) => `const ${local} = $later(${JSON.stringify(specifier)}, ${JSON.stringify(name)});`)
+    .join(" ");
 
 const importOf = (names: string | undefined, from: string): string => {
   if (names === undefined) return `${from};`;

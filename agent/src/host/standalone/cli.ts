@@ -1,14 +1,14 @@
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { AGENT_VERSION } from "../agent-version.ts";
 import { EnrolError } from "../enrol.ts";
 import { openIdentityFiles } from "../identity-files.ts";
-import { AGENT_VERSION } from "./agent-version.ts";
 import { enrolHost } from "./enrol-verb.ts";
 import { isRelease, releaseFolder } from "./release-folder.ts";
 import { residentCommand } from "./resident-command.ts";
 import { writeRunFile } from "./run-file.ts";
-import { ConfigError, checkConfig, type StandaloneConfig } from "./standalone-config.ts";
+import { ConfigError, checkConfig, type StandaloneConfig, withKeys } from "./standalone-config.ts";
 import { identityFolder } from "./standalone-link.ts";
 import { statusText } from "./status-verb.ts";
 
@@ -34,7 +34,7 @@ const HELP = `homeostat-agent: watches this host, and does what a trusted contro
 FILE is ${DEFAULT_FILE} where it is left out; a file that is not there counts as an empty one.
 
 Examples
-  homeostat-agent enroll --token "$TOKEN" --server site-1.example.com:9443
+  homeostat-agent enroll --token "$TOKEN" --server site-1.example.com:9444
   homeostat-agent check ./agent.yaml && homeostat-agent run --config ./agent.yaml
 
 Exit codes
@@ -98,7 +98,8 @@ const readConfig = async (file: string | undefined): Promise<{ config: Standalon
   const document = parseDocument(text, { prettyErrors: true });
   const [problem] = document.errors;
   if (problem !== undefined) throw new ConfigError(`${path} is not YAML: ${problem.message}`);
-  return { config: checkConfig(document.toJS({ maxAliasCount: 100 }), path), file: path };
+  const config = withKeys(checkConfig(document.toJS({ maxAliasCount: 100 }), path), path);
+  return { config, file: path };
 };
 
 const readText = (path: string, mayBeMissing: boolean): string => {

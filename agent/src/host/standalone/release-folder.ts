@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { AGENT_VERSION } from "./agent-version.ts";
+import { AGENT_VERSION } from "../agent-version.ts";
 
 /** Of a release this file is at setup/agent/src/host/standalone. */
 const ROOT = fileURLToPath(new URL("../../../../../", import.meta.url));

@@ -12,6 +12,8 @@ const FLAGS = [
   "--max-semi-space-size=1",
   "--v8-pool-size=1",
   "--max-old-space-size=96",
+  // No thread that waits for a debugger.
+  "--disable-sigusr1",
   "--disable-warning=ExperimentalWarning",
 ];
 

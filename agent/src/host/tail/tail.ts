@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { BatchBuilder, type Log } from "@homeostat/schemas";
+import { BatchBuilder, type Log, type TextSpan } from "@homeostat/schemas";
 import type { LogSource } from "../config.ts";
 import type { Spool } from "../spool/spool.ts";
 import { type LogLine, parseJson, parseText } from "./log-line.ts";
@@ -158,7 +158,7 @@ export class Tail {
   }
 
   #take(tailed: Tailed, line: RawLine, nowUnixMs: number): boolean {
-    if (line.bytes.length > 0) {
+    if (line.text.to > line.text.from) {
       this.#append(tailed, line, nowUnixMs);
       this.#reached.set(tailed, line.end);
       if (this.#builder.byteLength >= BATCH_BYTES || this.#builder.isFull) return this.flush();
@@ -171,8 +171,8 @@ export class Tail {
   #append(tailed: Tailed, line: RawLine, nowUnixMs: number): void {
     const { file, source } = tailed;
     const isPlain = source.format === "text" && line.isUtf8 && !line.isPartial && line.lengthBytes <= LINE_BYTES_MAX;
-    if (isPlain && this.#appendBytes(tailed, line.bytes)) return;
-    const text = line.bytes.toString("utf8");
+    if (isPlain && this.#appendBytes(tailed, line.text)) return;
+    const text = line.text.bytes.toString("utf8", line.text.from, line.text.to);
     const parsed: LogLine = source.format === "json" ? parseJson(text, nowUnixMs) : parseText(text, nowUnixMs);
     const attributes = parsed.attributes;
     attributes["log.file.path"] = file.path;
@@ -194,8 +194,8 @@ export class Tail {
   }
 
   /** Most lines: never made a string. False when the line's bytes do not tell its time plainly. */
-  #appendBytes(tailed: Tailed, bytes: Buffer): boolean {
-    const head = this.#heads.read(bytes, 0, bytes.length);
+  #appendBytes(tailed: Tailed, text: TextSpan): boolean {
+    const head = this.#heads.read(text.bytes, text.from, text.to);
     if (!head.isKnown) return false;
     if (tailed.attributes["log.file.path"] !== tailed.file.path)
       tailed.attributes = Object.freeze({ "log.file.path": tailed.file.path });
@@ -206,7 +206,7 @@ export class Tail {
       host_name: this.#options.host,
       trace_id: "",
       span_id: "",
-      body: bytes,
+      body: text,
       attributes: tailed.attributes,
     });
     return true;

@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { crc32 } from "node:zlib";
+import { TextSpan } from "@homeostat/schemas";
 import { z } from "zod";
 
 export const LINE_BYTES_MAX = 65_536;
@@ -11,6 +12,8 @@ const CARRIAGE_RETURN = 0x0d;
 
 /** Shared by all files: a read never outlives the call. */
 const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+const text = new TextSpan(chunk);
+const raw = { text, isUtf8: false, lengthBytes: 0, end: 0, isPartial: false };
 
 /** What the spool remembers of a file. The fingerprint (CRC-32 of the first bytes) tells a file from another one in its inode, or from its own former content. */
 export const TailMark = z.strictObject({
@@ -21,8 +24,8 @@ export const TailMark = z.strictObject({
 export type TailMark = z.infer<typeof TailMark>;
 
 export interface RawLine {
-  /** At most LINE_BYTES_MAX, without the line end; a view that the next read overwrites. */
-  readonly bytes: Buffer;
+  /** At most LINE_BYTES_MAX, without the line end; the same object for each line, and bytes that the next read overwrites. */
+  readonly text: TextSpan;
   /** They are valid UTF-8 as they stand. */
   readonly isUtf8: boolean;
   /** As it stands in the file. */
@@ -126,7 +129,9 @@ export class TailedFile {
     if (this.#scanned === 0 || options.nowUnixMs - this.#grewAtUnixMs < options.idleMs) return;
     const end = this.#lineStart + this.#scanned;
     const bytes = this.#pread(this.#lineStart, Math.min(this.#scanned, LINE_BYTES_MAX));
-    if (!options.take({ bytes, isUtf8: isUtf8(bytes), lengthBytes: this.#scanned, end, isPartial: true })) return;
+    text.from = 0;
+    text.to = bytes.length;
+    if (!options.take({ text, isUtf8: isUtf8(bytes), lengthBytes: this.#scanned, end, isPartial: true })) return;
     this.#lineStart = end;
     this.#scanned = 0;
   }
@@ -169,13 +174,12 @@ export class TailedFile {
     // Asked once for all of them: no character reaches over a line end.
     const isValid = isUtf8(bytes.subarray(0, bytes.lastIndexOf(NEWLINE) + 1));
     for (let end = bytes.indexOf(NEWLINE); end !== -1; end = bytes.indexOf(NEWLINE, start)) {
-      const isGiven = this.#give(bytes.subarray(start, end), {
-        lengthBytes: end - start,
-        end: base + end + 1,
-        isValid,
-        take,
-      });
-      if (!isGiven) return false;
+      text.from = start;
+      text.to = end;
+      raw.lengthBytes = end - start;
+      raw.end = base + end + 1;
+      raw.isUtf8 = isValid;
+      if (!this.#give(take)) return false;
       start = end + 1;
     }
     this.#scanned = bytes.length - start;
@@ -191,29 +195,29 @@ export class TailedFile {
       this.#scanned += bytes.length;
       return true;
     }
-    const lengthBytes = this.#scanned + end;
+    raw.lengthBytes = this.#scanned + end;
+    raw.end = base + end + 1;
     const head = this.#pread(this.#lineStart, LINE_BYTES_MAX);
-    return this.#give(head, { lengthBytes, end: base + end + 1, isValid: isUtf8(head), take });
+    text.from = 0;
+    text.to = head.length;
+    raw.isUtf8 = isUtf8(head);
+    return this.#give(take);
   }
 
-  #give(
-    line: Buffer,
-    { lengthBytes, end, isValid, take }: { lengthBytes: number; end: number; isValid: boolean; take: TakeLine },
-  ): boolean {
-    const hasReturn = line.length === lengthBytes && line.at(-1) === CARRIAGE_RETURN;
-    const length = Math.min(hasReturn ? line.length - 1 : line.length, LINE_BYTES_MAX);
-    const bytes = length === line.length ? line : line.subarray(0, length);
-    // A line that is cut may be cut within a character.
-    const isWhole = isValid && (line.length <= LINE_BYTES_MAX || isUtf8(bytes));
-    const raw = {
-      bytes,
-      isUtf8: isWhole,
-      lengthBytes: hasReturn ? lengthBytes - 1 : lengthBytes,
-      end,
-      isPartial: false,
-    };
+  /** What stands in `raw` and `text`. */
+  #give(take: TakeLine): boolean {
+    const { from, to } = text;
+    if (to > from && to - from === raw.lengthBytes && chunk[to - 1] === CARRIAGE_RETURN) {
+      text.to -= 1;
+      raw.lengthBytes -= 1;
+    }
+    if (text.to - from > LINE_BYTES_MAX) {
+      text.to = from + LINE_BYTES_MAX;
+      // A line that is cut may be cut within a character.
+      raw.isUtf8 &&= isUtf8(chunk.subarray(from, text.to));
+    }
     if (!take(raw)) return false;
-    this.#lineStart = end;
+    this.#lineStart = raw.end;
     this.#scanned = 0;
     return true;
   }

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { join } from "node:path";
-import { AGENT_VERSION } from "../standalone/agent-version.ts";
+import { AGENT_VERSION } from "../agent-version.ts";
 import { residentCommand } from "../standalone/resident-command.ts";
 import { writeRunFile } from "../standalone/run-file.ts";
 import type { StandaloneConfig } from "../standalone/standalone-config.ts";

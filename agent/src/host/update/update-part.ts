@@ -108,7 +108,7 @@ const probe = (
     const options = { timeout: PROBE_MS, killSignal: "SIGKILL" as const, env: { PATH: CLEAN_PATH }, signal };
     execFile(process.execPath, args, options, (error, stdout, stderr) => {
       if (error !== null) {
-        const why = error.killed === true ? `no answer within ${PROBE_MS} ms` : lastLine(stderr) || error.message;
+        const why = error.killed === true ? `no answer within ${PROBE_MS} ms` : errorLine(stderr) || error.message;
         return reject(new Error(`its probe failed: ${why.slice(0, 500)}`));
       }
       if (stdout.trim() !== version)
@@ -117,4 +117,8 @@ const probe = (
     });
   });
 
-const lastLine = (text: string): string => text.trim().split("\n").at(-1) ?? "";
+/** The one that names the error; Node's own, of what nobody caught, is followed by a stack. */
+const errorLine = (text: string): string => {
+  const lines = text.trim().split("\n");
+  return lines.find((line) => /^(homeostat-agent: |\w*Error\b)/.test(line)) ?? lines.at(-1) ?? "";
+};

@@ -6,6 +6,7 @@ import type { FeedLimits } from "../../bus/feed-limits.ts";
 import type { CheckedMessage } from "../../bus/outgoing.ts";
 import { asError } from "../../bus/retry.ts";
 import { busErrorOf } from "./sqlite-error.ts";
+import { type ReadResult, Tail } from "./tail.ts";
 
 // "HBUS": tells our file from any other SQLite database.
 const APPLICATION_ID = 0x48425553;
@@ -55,6 +56,8 @@ const TABLES = `
 const ROW_BYTES = "coalesce(octet_length(value), 0) + octet_length(key) + coalesce(octet_length(headers), 0)";
 
 const SQL = {
+  begin: "BEGIN IMMEDIATE",
+  end: "COMMIT",
   partitions: "SELECT id, topic, partition, earliest, next, bytes, cleaned FROM partitions ORDER BY topic, partition",
   addPartition: "INSERT INTO partitions (topic, partition) VALUES (?, ?)",
   savePartition: "UPDATE partitions SET earliest = ?, next = ?, bytes = ?, cleaned = ? WHERE id = ?",
@@ -95,7 +98,6 @@ interface MutablePartition extends Partition {
   appendedBytes: number;
   shownBytes: number;
   cleaned: number;
-  isDirty: boolean;
 }
 
 export interface Head {
@@ -103,13 +105,6 @@ export interface Head {
   readonly atUnixMs: number;
   readonly key: string;
   readonly bytes: number;
-}
-
-export interface ReadResult {
-  readonly messages: readonly BusMessage[];
-  readonly bytes: number;
-  /** False when a limit ended the reading. */
-  readonly reachedEnd: boolean;
 }
 
 type Row = Readonly<Record<string, unknown>>;
@@ -147,7 +142,11 @@ export class MessageStore {
   readonly #walHandle: number;
   readonly #statements: Readonly<Record<keyof typeof SQL, StatementSync>>;
   readonly #partitions: readonly MutablePartition[];
-  #inTransaction: MutablePartition[] | null = null;
+  readonly #tail = new Tail();
+  /** Appended to, and not shown up to their end. */
+  readonly #unshown = new Set<MutablePartition>();
+  /** What has changed, as it was before. */
+  #inTransaction: Map<MutablePartition, MutablePartition> | null = null;
   #walBytes = 0;
   #failure: Error | null = null;
   #checkpointing: Promise<void> | null = null;
@@ -206,20 +205,21 @@ export class MessageStore {
   }
 
   #transaction<T>(work: () => T): T {
-    const before = this.#partitions.map((partition) => ({ ...partition }));
+    const changed = new Map<MutablePartition, MutablePartition>();
     return this.#guard(() => {
-      this.#db.exec("BEGIN IMMEDIATE");
-      this.#inTransaction = [];
+      this.#statements.begin.run();
+      this.#inTransaction = changed;
       try {
         const result = work();
-        for (const partition of this.#inTransaction) this.#save(partition);
-        this.#db.exec("COMMIT");
+        for (const partition of changed.keys()) this.#save(partition);
+        this.#statements.end.run();
         this.#walBytes += TRANSACTION_WAL_BYTES;
         return result;
       } catch (thrown) {
         // SQLite rolls back by itself after some errors (a full disk), not after others.
         if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
-        for (const [at, partition] of this.#partitions.entries()) Object.assign(partition, before[at]);
+        for (const [partition, before] of changed) Object.assign(partition, before);
+        this.#tail.clear();
         throw thrown;
       } finally {
         this.#inTransaction = null;
@@ -238,6 +238,16 @@ export class MessageStore {
       headers,
       message.value,
     );
+    this.#tail.add(own.id, {
+      topic: own.topic,
+      partition: own.partition,
+      offset: own.next,
+      key: message.key.toWellFormed(),
+      value: message.value,
+      headers: message.headers === undefined ? NO_HEADERS : { ...message.headers },
+      timestampUnixMs: atUnixMs,
+    });
+    this.#unshown.add(own);
     own.next += 1;
     own.bytes += bytes;
     own.appendedBytes += bytes;
@@ -251,14 +261,19 @@ export class MessageStore {
 
   /** Flushes what was committed before the call, then shows it to readers. Returns the partitions that have new messages. */
   async sync(): Promise<readonly Partition[]> {
-    const flushed = this.#partitions.map(({ next, appendedBytes }) => ({ end: next, shownBytes: appendedBytes }));
+    const flushed = [...this.#unshown].map((partition) => ({
+      partition,
+      end: partition.next,
+      shownBytes: partition.appendedBytes,
+    }));
     await flush(this.#walHandle);
     if (this.#failure !== null) throw this.#failure;
-    return this.#partitions.filter((partition, at) => {
-      const now = flushed[at];
-      if (now === undefined || now.end <= partition.end) return false;
-      Object.assign(partition, now);
-      return true;
+    return flushed.flatMap(({ partition, end, shownBytes }) => {
+      if (end === partition.next) this.#unshown.delete(partition);
+      if (end <= partition.end) return [];
+      partition.end = end;
+      partition.shownBytes = shownBytes;
+      return [partition];
     });
   }
 
@@ -279,6 +294,8 @@ export class MessageStore {
     offset: number,
     { maxMessages, maxBytes }: Pick<FeedLimits, "maxMessages" | "maxBytes">,
   ): ReadResult {
+    const kept = this.#tail.read(partition, Math.max(offset, partition.earliest), { maxMessages, maxBytes });
+    if (kept !== null) return kept;
     const messages: BusMessage[] = [];
     let bytes = 0;
     return this.#guard(() => {
@@ -314,6 +331,7 @@ export class MessageStore {
   /** Within a transaction: the oldest message goes. */
   deleteHead(partition: Partition, head: Head): void {
     const own = this.#change(partition);
+    this.#tail.forget(own.id);
     this.#statements.delete.run(rowId(partition, head.offset));
     own.earliest = head.offset + 1;
     own.bytes -= head.bytes;
@@ -327,6 +345,7 @@ export class MessageStore {
   /** Within a transaction: what `head` supersedes goes. */
   compactTo(partition: Partition, head: Head): void {
     const own = this.#change(partition);
+    this.#tail.forget(own.id);
     for (const row of this.#statements.deleteSuperseded.all(partition.id, head.key, rowId(partition, head.offset))) {
       own.bytes -= number(row, "bytes");
       // Superseded messages lie scattered: each has a page of its own.
@@ -347,6 +366,7 @@ export class MessageStore {
       rowId(partition, Math.min(own.cleaned, own.end - 1)),
     );
     if (row === undefined) return false;
+    this.#tail.forget(own.id);
     this.#statements.delete.run(number(row, "id"));
     this.#change(partition).bytes -= number(row, "bytes");
     return true;
@@ -396,15 +416,11 @@ export class MessageStore {
   #change(partition: Partition): MutablePartition {
     if (this.#inTransaction === null) throw new Error("a change outside of a transaction");
     const own = this.#own(partition);
-    if (!own.isDirty) {
-      own.isDirty = true;
-      this.#inTransaction.push(own);
-    }
+    if (!this.#inTransaction.has(own)) this.#inTransaction.set(own, { ...own });
     return own;
   }
 
   #save(partition: MutablePartition): void {
-    partition.isDirty = false;
     const { earliest, next, bytes, cleaned, id } = partition;
     this.#statements.savePartition.run(earliest, next, bytes, cleaned, id);
   }
@@ -497,7 +513,6 @@ const loadPartitions = (
     appendedBytes: 0,
     shownBytes: 0,
     cleaned: number(row, "cleaned"),
-    isDirty: false,
   }));
   if (loaded.some(({ id }) => id >= PARTITIONS_MAX))
     throw new RangeError(`more than ${PARTITIONS_MAX} partitions in one file`);

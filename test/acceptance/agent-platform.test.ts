@@ -1,0 +1,219 @@
+import type { ChildProcess } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  agentCli,
+  cliOf,
+  endSupervised,
+  freePort,
+  keyPair,
+  offline,
+  releaseAs,
+  type Said,
+  superviseAgent,
+  until,
+} from "./agent-platform.ts";
+import { type PlatformProcess, runHomeostat } from "./platform-process.ts";
+
+/* What a newcomer does in the first hour, with real processes: a platform with a site, a host beside it, and the command line alone. */
+
+const EXAMPLES = join(import.meta.dirname, "..", "..", "examples", "plugins");
+const TOKENS = { olga: "olga-has-a-long-token", ada: "ada-has-a-long-token", root: "root-has-a-long-token" } as const;
+
+let root: string;
+let release: string;
+let publisher: string;
+let platform: PlatformProcess;
+let supervisor: ChildProcess | null = null;
+
+const as = (who: keyof typeof TOKENS) => cliOf(join(root, "data"))(TOKENS[who]);
+const commands = [
+  { name: "hello", command: "/bin/echo", args: ["hello"] },
+  { name: "both", command: "/bin/sh", args: ["-c", "echo out; echo err >&2; exit 7"] },
+  { name: "long", command: "/bin/sleep", args: ["60"] },
+];
+
+/** JSON is YAML, too. */
+const write = (name: string, config: object): string => {
+  const path = join(root, name);
+  writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
+  return path;
+};
+
+const well = (said: Said): Said => {
+  expect(said, said.err).toMatchObject({ code: 0 });
+  return said;
+};
+const agentNamed = async (host: string) => {
+  const { agents } = JSON.parse(well(await as("root")("agents", "--json")).out) as {
+    agents: { host: string; state: string; agent_version: string; plugins: { name: string; state: string }[] }[];
+  };
+  return agents.find((agent) => agent.host === host);
+};
+const waitingJob = async (executor: string): Promise<string> => {
+  const { jobs } = await until(
+    async () =>
+      JSON.parse((await as("ada")("jobs", "--state", "awaiting_approval", "--executor", executor, "--json")).out) as {
+        jobs: { job_id: string }[];
+      },
+    ({ jobs }) => jobs.length > 0,
+  );
+  return jobs[0]?.job_id ?? "";
+};
+
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), "agent-platform-"));
+  release = join(root, "release");
+  const { key, publicKey } = keyPair(root);
+  publisher = key;
+  const port = await freePort();
+  for (const [name, token] of Object.entries(TOKENS)) writeFileSync(join(root, `${name}.token`), token);
+  const user = (name: string, roles: string[]) => ({ name, roles, token: { file: join(root, `${name}.token`) } });
+  const config = write("homeostat.yaml", {
+    data_dir: join(root, "data"),
+    http: { port: 0 },
+    site: { name: "berlin", listen: { host: "127.0.0.1", port }, advertise: [`127.0.0.1:${port}`] },
+    users: [user("olga", ["operator", "shell"]), user("ada", ["approver"]), user("root", ["admin", "operator"])],
+    trust: { plugin_keys: [publicKey] },
+    agent: { host: "hub-1", labels: { role: "hub" }, heartbeat_ms: 1000, commands },
+  });
+  platform = runHomeostat(["start", "--config", config], join(root, "data"));
+  const [built] = await Promise.all([agentCli(["build", "--out", release]), platform.ready()]);
+  well(built);
+  const agentConfig = write("agent.yaml", {
+    dir: join(root, "agent"),
+    update: { trusted_keys: [publicKey], healthy_within_ms: 20_000 },
+    trust: { plugin_keys: [publicKey] },
+    agent: {
+      labels: { role: "web" },
+      heartbeat_ms: 1000,
+      commands,
+      shell: { enabled: true, command: ["/bin/sh"] },
+    },
+  });
+  const unenrolled = await agentCli(["run", "--config", agentConfig], release);
+  expect(unenrolled).toMatchObject({ code: 78 });
+  expect(unenrolled.err).toContain("enroll");
+  const token = well(await as("root")("enroll", "token", "--site", "berlin", "--host", "web-1")).out.trim();
+  const server = `127.0.0.1:${port}`;
+  const enrolled = ["enroll", "--token", token, "--server", server, "--host", "web-1", "--config", agentConfig];
+  well(await agentCli(enrolled, release));
+  supervisor = superviseAgent(release, agentConfig);
+  await until(
+    () => agentNamed("web-1"),
+    (agent) => agent?.agent_version === "0.1.0" && agent.state === "online",
+  );
+});
+
+afterAll(async () => {
+  await endSupervised(supervisor);
+  platform.child.kill("SIGTERM");
+  await platform.ended();
+  rmSync(root, { recursive: true, force: true });
+});
+
+describe("the platform with a second host", { timeout: 60_000 }, () => {
+  test("runs commands on hosts by name, label, site and share, prints what they say, and exits as scripts need it", async () => {
+    const run = as("olga");
+    expect(well(await run("run", "hello", "--on", "hub-1")).out).toBe("hello\n");
+    expect(well(await run("run", "hello", "--labels", "role=web")).out).toBe("hello\n");
+    expect(well(await run("run", "hello", "--site", "berlin")).out).toBe("hello\n");
+    expect(
+      well(await run("run", "hello", "--all"))
+        .out.split("\n")
+        .toSorted(),
+    ).toEqual(["", "[hub-1] hello", "[web-1] hello"]);
+    const half = JSON.parse(well(await run("run", "hello", "--all", "--percent", "50", "--dry-run", "--json")).out);
+    expect(half.hosts).toHaveLength(1);
+    const both = await run("run", "both", "--on", "web-1", "--exit-code");
+    expect(both).toMatchObject({ code: 7, out: "out\n" });
+    expect(both.err).toContain("err\n");
+    expect(await run("run", "hello", "--on", "nobody-1")).toMatchObject({ code: 2 });
+    expect(await run("run", "not-declared", "--on", "web-1")).toMatchObject({ code: 4 });
+  });
+
+  test("cancels what runs, for good", async () => {
+    const job = well(await as("olga")("run", "long", "--on", "web-1", "--detach")).out.trim();
+    well(await as("olga")("cancel", job, "--note", "enough"));
+    const ended = await as("olga")("job", job, "--wait-for", "20s");
+    expect(ended.code).toBe(1);
+    expect(ended.err).toContain("cancelled");
+  });
+
+  test("has what is destructive wait for another person, and lets nobody approve without the role", async () => {
+    const job = well(await as("olga")("run", "hello", "--on", "web-1", "--risk", "destructive", "--detach")).out.trim();
+    expect(await as("olga")("approve", job)).toMatchObject({ code: 4 });
+    well(await as("ada")("approve", job));
+    expect(well(await as("olga")("job", job, "--wait-for", "20s")).out).toBe("hello\n");
+  });
+
+  test("refuses a session at once on the agent that takes no keys", async () => {
+    const refused = await as("olga")("shell", "hub-1");
+    expect(refused.code).not.toBe(0);
+    expect(refused.err).toContain("takes no keys");
+  });
+
+  test("installs a plugin on both agents, has its executor called by its own risk, and takes it away again", async () => {
+    mkdirSync(join(root, "queue"));
+    const config = write("queue.json", { directory: join(root, "queue") });
+    const artefact = join(root, "queue-watch.tar.gz");
+    well(await as("root")("plugins", "status"));
+    well(await offline("plugins", "pack", join(EXAMPLES, "queue-watch"), "--key", publisher, "--out", artefact));
+    well(await as("root")("plugins", "publish", artefact));
+    const wish = ["plugins", "wish", "queue-watch", "--version", "1.0.0", "--all", "--at-once", "--config", config];
+    well(await as("root")(...wish));
+    for (const host of ["hub-1", "web-1"])
+      await until(
+        () => agentNamed(host),
+        (agent) => agent?.plugins.find(({ name }) => name === "queue-watch")?.state === "running",
+      );
+    well(await as("olga")("run", "queue.oldest", "--all"));
+    well(await as("root")("plugins", "unwish", "queue-watch", "--all"));
+    for (const host of ["hub-1", "web-1"])
+      await until(
+        () => agentNamed(host),
+        (agent) => agent?.plugins.every(({ name }) => name !== "queue-watch") === true,
+      );
+  });
+
+  test("updates the agent to a good version, takes a bad one back, and says truly what became of both", {
+    timeout: 180_000,
+  }, async () => {
+    const publish = async (version: string, spoil: boolean): Promise<string> => {
+      releaseAs(release, join(root, version), version, spoil);
+      const artefact = join(root, `${version}.tar.gz`);
+      well(await offline("plugins", "pack", join(root, version), "--key", publisher, "--out", artefact));
+      well(await as("root")("plugins", "publish", artefact));
+      const { sha256, size_bytes, key_id, signature } = JSON.parse(readFileSync(`${artefact}.release.json`, "utf8"));
+      return JSON.stringify({ version, sha256, size_bytes, key_id, signature });
+    };
+    const update = async (args: string): Promise<Said> => {
+      const done = as("olga")("run", "agent.update", "--args", args, "--on", "web-1", "--wait-for", "100s");
+      well(await as("ada")("approve", await waitingJob("agent.update")));
+      return done;
+    };
+    well(await update(await publish("0.2.0", false)));
+    await until(
+      () => agentNamed("web-1"),
+      (agent) => agent?.agent_version === "0.2.0",
+    );
+    const bad = await update(await publish("0.3.0", true));
+    expect(bad.code).toBe(1);
+    expect(bad.err).toContain("rolled back to 0.2.0");
+    expect(well(await as("olga")("run", "hello", "--on", "web-1")).out).toBe("hello\n");
+  });
+
+  test("sends nothing to a host in quarantine, cuts off a revoked one, and its audit log is whole", async () => {
+    well(await as("root")("enroll", "quarantine", "web-1", "--reason", "odd logins"));
+    const quarantined = await as("olga")("run", "hello", "--on", "web-1");
+    expect(quarantined.code).not.toBe(0);
+    expect(quarantined.err).toContain("quarantined");
+    well(await as("root")("enroll", "readmit", "web-1"));
+    expect(well(await as("olga")("run", "hello", "--on", "web-1")).out).toBe("hello\n");
+    well(await as("root")("enroll", "revoke", "web-1", "--reason", "gone"));
+    expect((await agentNamed("web-1"))?.state).toBe("revoked");
+    expect(well(await as("root")("audit", "verify")).out).toContain("whole");
+  });
+});

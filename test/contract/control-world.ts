@@ -1,0 +1,57 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach } from "vitest";
+import { Fleet, type Member } from "../../agent/src/control/control-fleet.fixture.ts";
+import { createEmbeddedBus, type EmbeddedBus } from "../../app/src/embedded/bus/index.ts";
+import { CommandResult, type Log, topics } from "../../schemas/src/index.ts";
+
+/* Control planes and their agents on a bus of their own, for one test. */
+
+const nothing = () => undefined;
+export const log: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing };
+export const undo: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+});
+
+export interface World {
+  readonly bus: EmbeddedBus;
+  readonly fleet: Fleet;
+  readonly dir: string;
+  /** Every result on the bus, in order. */
+  readonly results: CommandResult[];
+}
+
+export const openWorld = async (config?: unknown): Promise<World> => {
+  const dir = await mkdtemp(join(tmpdir(), "homeostat-control-"));
+  const bus = await createEmbeddedBus({ dir, topics: topics(), now: Date.now, log });
+  const fleet = new Fleet({ bus, dir: join(dir, "control"), log, config });
+  const results: CommandResult[] = [];
+  const observer = await bus.consume({
+    group: "observer",
+    topics: ["agent.results"],
+    open: async ({ earliestOffset }) => ({
+      startOffset: earliestOffset,
+      receive: async (messages) => {
+        for (const { value } of messages)
+          results.push(CommandResult.parse(JSON.parse(Buffer.from(value ?? []).toString())));
+      },
+    }),
+  });
+  undo.push(async () => {
+    await observer.stop();
+    await bus.stop();
+    await rm(dir, { recursive: true, force: true });
+  });
+  return { bus, fleet, dir, results };
+};
+
+export const startWith = async (world: World, hosts: readonly string[]): Promise<Member> => {
+  const member = await world.fleet.member();
+  undo.push(async () => member.control.stop());
+  await world.fleet.enrol(member, hosts);
+  await world.fleet.lead(member);
+  return member;
+};
