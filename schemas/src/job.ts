@@ -60,6 +60,15 @@ export type JobState = z.infer<typeof JobState>;
 export const InvocationCounts = z.partialRecord(InvocationState, z.int().min(0));
 export type InvocationCounts = z.infer<typeof InvocationCounts>;
 
+/** One bit for each of a job's hosts, in their order, from the lowest bit of the first byte on; zeros at the end are left out. */
+const HostBits = z.base64().max(3_336);
+
+/**
+ * Bits, since names or numbers of 20,000 hosts would not fit the record beside the hosts themselves. The host at place i was sent the
+ * command `<job_id>.<n>`, where n + 1 is how many dispatches begin at places up to and with i.
+ */
+const LostHosts = z.strictObject({ lost: HostBits, dispatch_starts: HostBits });
+
 /** The value on `agent.jobs`, keyed by job_id: the newest record of a job is the truth. Dispatches and results stand on their own topics. */
 export const Job = z.strictObject({
   job_id: z.string().min(1).max(100),
@@ -79,6 +88,8 @@ export const Job = z.strictObject({
   ended_at_unix_ms: UnixMs.nullable(),
   /** When it has ended; before, counts are folded from the results. `queued` are hosts that were never sent anything. */
   counts: InvocationCounts,
+  /** When it has ended, and while there are any: those that are `lost`, so that whoever leads by then can count what they tell after all. */
+  lost_hosts: LostHosts.optional(),
   /** Why it stopped, was cancelled or rejected; by whom. */
   message: z.string().max(2_000),
 });

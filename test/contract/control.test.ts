@@ -211,6 +211,45 @@ describe("a control plane that is killed", () => {
     for (const agent of world.fleet.agents.values()) expect([...agent.runs.values()]).toEqual([1]);
   });
 
+  it("after a job ended with lost hosts is followed by one that counts what they tell when they come back, and so on", async () => {
+    const world = await openWorld();
+    const first = await startWith(world, hostNames(5));
+    for (const host of ["h1", "h3", "h4"]) agentOf(world, host).deed = () => null;
+    const batch = { ramp: false, concurrency_max: 2, errors_max: 1 };
+    const job = jobOf(await first.control.submit(request({ batch, targets: { hosts: hostNames(5) } }), ann));
+    const silent = () => ["h1", "h3", "h4"].flatMap((host) => [...agentOf(world, host).runs.keys()]);
+    await until(() => silent().length === 2);
+    await world.fleet.time.pass(723_000);
+    const failed = await ended(first, job.job_id);
+    expect(failed).toMatchObject({ state: "failed", counts: { lost: 2 } });
+    const late = [...world.fleet.agents.values()].filter(({ journal }) => [...journal.values()].includes(null));
+    const audited = (await first.control.audit.read(1, 100)).length;
+
+    let leader = first;
+    for (const [index, agent] of late.entries()) {
+      await world.fleet.kill(leader);
+      leader = await world.fleet.member();
+      const { control } = leader;
+      undo.push(async () => control.stop());
+      await world.fleet.lead(leader);
+      expect(control.job(job.job_id)).toMatchObject({ is_complete: false, job: { counts: { lost: 2 - index } } });
+      const [commandId = ""] = agent.runs.keys();
+      // A dispatch that it was never part of is not what was lost.
+      agent.say({ type: "result", result: resultFor(`${job.job_id}.7`, agent.host) });
+      agent.finish(commandId, "succeeded");
+      agent.finish(commandId, "succeeded");
+      await until(() => control.jobs({})[0]?.counts.lost !== 2 - index);
+      expect(control.job(job.job_id)?.job).toEqual(control.jobs({})[0]);
+    }
+    const { lost_hosts: _, ...rest } = failed;
+    await until(() => leader.control.jobs({})[0]?.lost_hosts === undefined);
+    const amended = leader.control.jobs({})[0];
+    expect(amended).toEqual({ ...rest, counts: countsBy(world, job) });
+    expect(amended?.counts.lost).toBeUndefined();
+    expect((await leader.control.audit.read(1, 100)).length).toBe(audited);
+    for (const agent of world.fleet.agents.values()) expect(Math.max(0, ...agent.runs.values())).toBeLessThan(2);
+  });
+
   it("in the middle of cancelling is followed by one that cancels", async () => {
     const world = await openWorld();
     const member = await startWith(world, hostNames(3));
@@ -351,6 +390,19 @@ describe("agents", () => {
     expect(await ended(member, job.job_id)).toMatchObject({ state: "succeeded", counts: { succeeded: 2 } });
   });
 });
+
+/** What the results on the bus of what hosts were sent come to: an end is final, and only `lost` gives way. */
+const countsBy = ({ results, fleet }: World, { hosts }: Job): Job["counts"] => {
+  const ends = new Map<string, CommandResult["state"]>();
+  for (const { host, command_id, state } of results)
+    if (fleet.agents.get(host)?.runs.has(command_id) && (ends.get(host) ?? "lost") === "lost") ends.set(host, state);
+  const counts: Job["counts"] = {};
+  for (const host of hosts) {
+    const state = ends.get(host) ?? "queued";
+    counts[state] = (counts[state] ?? 0) + 1;
+  }
+  return counts;
+};
 
 const bytesOf = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
 

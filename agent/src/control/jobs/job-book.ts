@@ -12,8 +12,10 @@ const LIST_MAX = 1_000;
 
 interface Kept {
   readonly job: Job;
-  /** null when it ended under another leader, who alone heard its hosts. */
+  /** null when it ended under another leader, and no host of it can be heard of any more. */
   readonly run: JobRun | null;
+  /** False when it ended under another leader, who alone heard its hosts; `run` knows the lost ones then. */
+  readonly isComplete: boolean;
 }
 
 export interface Heard {
@@ -74,7 +76,7 @@ export class JobBook {
       this.add(job);
       return [];
     }
-    this.#keep({ job, run: null });
+    this.#keep({ job, run: JobRun.ended(job), isComplete: false });
     return this.#forgetOldest();
   }
 
@@ -126,13 +128,14 @@ export class JobBook {
     const { job } = run;
     this.#live.delete(job.job_id);
     if (this.#standings.delete(job.job_id)) this.#countSites(job, -1);
-    this.#keep({ job, run });
+    this.#keep({ job, run, isComplete: true });
     return this.#forgetOldest();
   }
 
   /** Its record has changed after its end. */
   amended(run: JobRun): readonly string[] {
-    if (this.#over.has(run.job.job_id)) this.#over.set(run.job.job_id, { job: run.job, run });
+    const kept = this.#over.get(run.job.job_id);
+    if (kept !== undefined) this.#over.set(run.job.job_id, { ...kept, job: run.job });
     return [];
   }
 
@@ -150,21 +153,24 @@ export class JobBook {
     const found = this.runOf(commandId);
     const index = found?.run.indexOf(host) ?? -1;
     if (found === null || index === -1 || found.run.commandIdAt(index) !== commandId) return null;
-    return found.run.stateAt(index);
+    return found.run.isKnownAt(index) ? found.run.stateAt(index) : null;
   }
 
   view(jobId: string): JobView | null {
-    const run = this.#live.get(jobId) ?? this.#over.get(jobId)?.run ?? null;
+    const kept = this.#over.get(jobId);
+    const run = this.#live.get(jobId) ?? kept?.run ?? null;
     const job = this.jobOf(jobId);
     if (job === null) return null;
-    if (run === null) return { job, invocations: [], is_complete: false };
+    const counts = run?.counts() ?? job.counts;
+    if (run === null || kept?.isComplete === false)
+      return { job: { ...job, counts }, invocations: [], is_complete: false };
     const invocations = job.hosts.map((host, index) => {
       const command_id = run.commandIdAt(index);
       const { result, isElided } = this.#outputs.get(command_id, host);
       const at_unix_ms = run.changedAt(index);
       return { host, command_id, state: run.stateAt(index), result, is_output_elided: isElided, at_unix_ms };
     });
-    return { job: { ...job, counts: run.counts() }, invocations, is_complete: true };
+    return { job: { ...job, counts }, invocations, is_complete: true };
   }
 
   /** Newest first. */

@@ -1,4 +1,4 @@
-import { type InvocationState, type Job, JobRequest } from "@homeostat/schemas";
+import { type InvocationState, Job, JobRequest, MESSAGE_BYTES_MAX } from "@homeostat/schemas";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isOver, JobRun, rampEnds } from "./job-run.ts";
@@ -239,6 +239,55 @@ describe("a job", () => {
     expect(run.heard(0, "h1", "failed", NOW)).toBe(true);
     expect(run.heard(0, "h1", "succeeded", NOW)).toBe(false);
     expect(run.counts()).toEqual({ succeeded: 1, failed: 1 });
+  });
+
+  it("that is over is heard of under another leader as under the same one: what was lost may come back, nothing else", () => {
+    const state = fc.constantFrom(...ENDS);
+    fc.assert(
+      fc.property(
+        fc.array(state, { minLength: 1, maxLength: 40 }),
+        fc.integer({ min: 1, max: 12 }),
+        fc.array(fc.record({ at: fc.nat(39), off: fc.constantFrom(0, 0, 0, 1, -1), state }), { maxLength: 60 }),
+        (ends, concurrency_max, told) => {
+          const bus: Bus = {
+            job: jobOf(ends.length, { concurrency_max, errors_max: 20 }),
+            dispatches: [],
+            results: [],
+          };
+          const same = new JobRun(bus.job);
+          for (work(same, bus, NOW); !isOver(bus.job); work(same, bus, NOW))
+            for (let at = 0; at < same.handed; at += 1) {
+              const number = Number(same.commandIdAt(at).slice(2));
+              same.heard(number, `h${at}`, ends[at] ?? "lost", NOW);
+            }
+          const before = bus.job.hosts.map((_, at) => same.stateAt(at));
+          let other = JobRun.ended(Job.parse(JSON.parse(JSON.stringify(bus.job))));
+          expect(other === null).toBe(!before.includes("lost"));
+          for (const { at, off, state } of told) {
+            if (other === null || at >= same.handed) continue;
+            const number = Number(same.commandIdAt(at).slice(2)) + off;
+            expect(other.heard(number, `h${at}`, state, NOW)).toBe(same.heard(number, `h${at}`, state, NOW));
+            expect(other.amended()).toEqual(same.amended());
+            other = JobRun.ended(other.amended());
+          }
+        },
+      ),
+    );
+  });
+
+  it("that has lost every one of as many hosts as there may be still fits a message, whatever its dispatches were", () => {
+    const run = new JobRun(jobOf(20_000, { ramp: false, concurrency_max: 1, errors_max: 20_000 }));
+    for (const [number, host] of run.job.hosts.entries()) {
+      run.dispatched(number, [host]);
+      run.heard(number, host, "lost", NOW);
+    }
+    const [step] = run.next(NOW, 0);
+    const ended = step?.kind === "write" ? step.job : run.job;
+    expect(ended.counts).toEqual({ lost: 20_000 });
+    expect(Job.parse(ended).lost_hosts).toBeDefined();
+    // What a job's record takes when it is made, beside the hosts.
+    expect(JSON.stringify(ended.lost_hosts).length).toBeLessThan((MESSAGE_BYTES_MAX - 491_520) / 4);
+    expect(JobRun.ended(ended)?.heard(19_999, "h19999", "failed", NOW)).toBe(true);
   });
 
   it("out of time sends nothing more, and has failed unless nothing was sent at all", () => {

@@ -1,4 +1,5 @@
 import { DISPATCH_HOSTS_MAX, hasEnded, InvocationState, type Job } from "@homeostat/schemas";
+import { decodeLostHosts, encodeLostHosts, type LostHosts } from "./lost-hosts.ts";
 
 /** What has to be done next, in this order; each is done and durable before the job is asked again. */
 export type JobStep =
@@ -14,6 +15,8 @@ const RANK: Readonly<Record<InvocationState, number>> = Object.fromEntries(
 ) as Record<InvocationState, number>;
 const CODE = new Map(STATES.map((state, code) => [state, code]));
 const codeOf = (state: InvocationState): number => CODE.get(state) ?? 0;
+/** In place of a state: it ended under another leader, and only the tables know how. */
+const UNKNOWN = 255;
 
 /** Below this a search through the names is cheaper than a map of them. */
 const INDEXED_HOSTS_MIN = 16;
@@ -74,6 +77,25 @@ export class JobRun {
     this.#counts[codeOf("queued")] = count;
   }
 
+  /** As the record of a job that ended under another leader tells it; null when no host is lost: then nothing can be news any more. */
+  static ended(job: Job): JobRun | null {
+    if (job.lost_hosts === undefined) return null;
+    const run = new JobRun(job);
+    run.#restore(decodeLostHosts(job.lost_hosts, job.hosts.length));
+    return run;
+  }
+
+  #restore({ lost, starts }: LostHosts): void {
+    const { counts, hosts, ended_at_unix_ms } = this.#job;
+    this.#states.fill(UNKNOWN);
+    for (const index of lost) this.#states[index] = codeOf("lost");
+    this.#at.fill(ended_at_unix_ms ?? 0);
+    for (const [code, state] of STATES.entries()) this.#counts[code] = counts[state] ?? 0;
+    for (const start of starts) this.#starts.push(start);
+    this.#handed = hosts.length - (counts.queued ?? 0);
+    this.#ended = this.#handed;
+  }
+
   get job(): Job {
     return this.#job;
   }
@@ -105,6 +127,21 @@ export class JobRun {
     return counts;
   }
 
+  /** What the record of a job that is over says of its hosts. */
+  tally(): Pick<Job, "counts" | "lost_hosts"> {
+    const counts = this.counts();
+    if (counts.lost === undefined) return { counts };
+    const lost: number[] = [];
+    for (const [index, code] of this.#states.entries()) if (code === codeOf("lost")) lost.push(index);
+    return { counts, lost_hosts: encodeLostHosts({ lost, starts: this.#starts }) };
+  }
+
+  /** The record of a job that was over already, after a lost host was heard of: what it says of its hosts changes, nothing else. */
+  amended(): Job {
+    const { lost_hosts: _, ...rest } = this.#job;
+    return { ...rest, ...this.tally() };
+  }
+
   // ── what has happened
 
   /** The record, as it now stands on the bus. */
@@ -133,7 +170,7 @@ export class JobRun {
    */
   heard(number: number, host: string, state: InvocationState, atUnixMs: number): boolean {
     const index = this.indexOf(host);
-    if (index === -1 || this.#numberOf(index) !== number) return false;
+    if (index === -1 || this.#numberOf(index) !== number || !this.isKnownAt(index)) return false;
     const before = this.stateAt(index);
     const isReplaced = before === "lost" && hasEnded(state) && state !== "lost";
     if (!isReplaced && RANK[state] <= RANK[before]) return false;
@@ -230,7 +267,7 @@ export class JobRun {
   }
 
   #end(job: Job, nowUnixMs: number): Job {
-    const ended = { ...job, ended_at_unix_ms: nowUnixMs, counts: this.counts() };
+    const ended = { ...job, ended_at_unix_ms: nowUnixMs, ...this.tally() };
     if (job.stop_cause === "cancelled") return { ...ended, state: "cancelled" };
     if (job.stop_cause === "expired" && this.#handed === 0) return { ...ended, state: "expired" };
     if (job.stop_cause !== undefined || this.errors > job.request.batch.errors_max) {
@@ -248,6 +285,11 @@ export class JobRun {
 
   stateAt(index: number): InvocationState {
     return STATES[this.#states[index] ?? 0] ?? "queued";
+  }
+
+  /** False of a host whose end another leader heard. */
+  isKnownAt(index: number): boolean {
+    return this.#states[index] !== UNKNOWN;
   }
 
   changedAt(index: number): number {

@@ -273,7 +273,7 @@ export class Jobs {
   settled(result: CommandResult): void {
     const { book, followers, dispatcher, now } = this.#ports;
     const found = book.runOf(result.command_id);
-    if (found !== null && found.number >= found.run.dispatches) {
+    if (found !== null && found.number >= found.run.dispatches && !isOver(found.run.job)) {
       this.#keepEarly(result);
       return;
     }
@@ -296,7 +296,7 @@ export class Jobs {
 
   /** A lost one was heard of after all, when the job was over: its counts change, nothing else. */
   #amend(run: JobRun): void {
-    void this.#exclusively(run, () => this.#write(run, { ...run.job, counts: run.counts() }, null));
+    void this.#exclusively(run, () => this.#write(run, run.amended(), null));
   }
 
   changed(commandId: string, host: string, state: InvocationState, atUnixMs: number): void {

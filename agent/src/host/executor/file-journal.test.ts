@@ -160,3 +160,25 @@ test("what the disk refuses is as if it had never been written, for the next age
     told.written.map((id) => `${id} running`),
   );
 });
+
+test("goes on in the new file when the directory cannot be synced, and confirms nothing until it can be", () => {
+  const fixture = join(import.meta.dirname, "unreadable-directory.fixture.ts");
+  const run = spawnSync(process.execPath, [fixture, dir], { encoding: "utf8" });
+  expect(run.stderr).toBe("");
+  const told = JSON.parse(run.stdout) as { outcomes: Record<string, string>; known: string[] };
+  expect(told.outcomes).toEqual({
+    before: "written",
+    grown: "written",
+    beside: "refused",
+    meanwhile: "refused",
+    after: "written",
+  });
+  const next = open(0);
+  expect(next.entries().map(([id]) => id)).toEqual(expect.arrayContaining(["before", "big", "grown", "after"]));
+  expect(
+    next
+      .entries()
+      .map(([id]) => id)
+      .sort(),
+  ).toEqual(told.known.sort());
+});

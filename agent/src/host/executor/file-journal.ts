@@ -71,6 +71,8 @@ export class FileJournal implements Journal {
   #flushed: Promise<void> = Promise.resolve();
   /** Behind the end may lie lines that were refused: they must go before anything is written after them. */
   #hasRefusedLines = false;
+  /** The file has its name since a rename that the directory has not confirmed yet. */
+  #isRenameToSync = false;
 
   private constructor(path: string, log: Log, entriesMax: number) {
     this.#path = path;
@@ -172,6 +174,7 @@ export class FileJournal implements Journal {
       const [count, end, refusals] = [this.#unsynced.length, this.#end, this.#refusals];
       try {
         if (this.#unsynced.some(isToSync)) await sync(this.#open());
+        this.#syncRename();
       } catch (error) {
         this.#refuseUnsynced(error);
         continue;
@@ -311,32 +314,50 @@ export class FileJournal implements Journal {
     }
   }
 
-  /** Only between two batches. What waits is in the map, so it is in the new file too: that confirms it. */
+  /** Only between two batches. What waits lies behind what is confirmed in the new file too, so that it can still be refused. */
   #compact(): void {
     const path = `${this.#path}.new`;
     try {
       const fd = openSync(path, "w+", 0o600);
-      const bytes = Buffer.concat([...this.#entries].map(([key, entry]) => encode(key, entry)));
-      const withReserve = Buffer.concat([bytes, Buffer.alloc(RESERVE_BYTES)]);
-      writeAll(fd, withReserve, 0);
+      const waiting = [...this.#unsynced, ...this.#pending.map(({ unsynced }) => unsynced)];
+      const confirmed = Buffer.concat([...this.#confirmed(waiting)].map(([key, entry]) => encode(key, entry)));
+      const lines = Buffer.concat([confirmed, ...waiting.map(({ key, entry }) => encode(key, entry))]);
+      writeAll(fd, Buffer.concat([lines, Buffer.alloc(RESERVE_BYTES)]), 0);
       fsyncSync(fd);
       renameSync(path, this.#path);
-      syncDirectory(dirname(this.#path));
-      closeSync(this.#open());
+      // From here on the old file has no name: whatever fails now, nothing may be written there.
+      const old = this.#open();
       this.#fd = fd;
-      this.#end = bytes.length;
-      this.#syncedEnd = bytes.length;
-      this.#size = withReserve.length;
+      this.#isRenameToSync = true;
+      this.#end = lines.length;
+      this.#syncedEnd = confirmed.length;
+      this.#size = lines.length + RESERVE_BYTES;
       this.#hasRefusedLines = false;
-      this.#compactAbove = Math.max(COMPACT_BYTES, 2 * bytes.length);
-      const confirmed = [...this.#unsynced, ...this.#pending.map(({ unsynced }) => unsynced)];
-      [this.#unsynced, this.#pending] = [[], []];
-      for (const { wait } of confirmed) wait?.resolve();
+      [this.#unsynced, this.#pending] = [waiting, []];
+      closeSync(old);
+      this.#syncRename();
     } catch (error) {
-      // The old file is whole: it grows until there is room for a new one.
-      this.#compactAbove = 2 * this.#end;
+      // Either the old file is whole, and grows until there is room for a new one, or the next batch waits for the directory.
       this.#log.warn({ error: String(error) }, "cannot write the journal of commands anew");
     }
+    this.#compactAbove = Math.max(COMPACT_BYTES, 2 * this.#end);
+  }
+
+  /** Until the new file's name is durable, a crash may bring back the old one. */
+  #syncRename(): void {
+    if (!this.#isRenameToSync) return;
+    syncDirectory(dirname(this.#path));
+    this.#isRenameToSync = false;
+  }
+
+  /** What is remembered, as it was before what waits. */
+  #confirmed(waiting: readonly Unsynced[]): Map<string, JournalEntry> {
+    const entries = new Map(this.#entries);
+    for (const { key, before } of waiting.toReversed()) {
+      if (before === undefined) entries.delete(key);
+      else entries.set(key, before);
+    }
+    return entries;
   }
 }
 
