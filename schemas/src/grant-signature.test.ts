@@ -1,4 +1,5 @@
 import { generateKeyPairSync, sign } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { canonicalJson } from "./canonical-json.ts";
@@ -106,7 +107,7 @@ describe("a granted command", () => {
           return;
         }
         const value = { ...commandFor(0), signed: { ...dispatch.signed, grant: parsed } };
-        if (canonicalJson(parsed) !== canonicalJson(grant)) expect(verifyAt("web-1", value)).toHaveProperty("refused");
+        if (!isDeepStrictEqual(parsed, grant)) expect(verifyAt("web-1", value)).toHaveProperty("refused");
       }),
       { numRuns: 2_000 },
     );
