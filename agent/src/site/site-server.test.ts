@@ -433,6 +433,16 @@ describe("artefacts", () => {
     expect(fleet.control.fetches).toBe(2);
   });
 
+  test("beyond what agents have yet to read are to be asked for again", async () => {
+    const server = await fleet.server("s1", { limits: { artefactBytesMax: 15_000 } });
+    fleet.control.artefacts.set(sha256, Buffer.alloc(100_000, 1));
+    const client = await fleet.agent("web-1", [server.address]);
+    expect(await client.fetch(sha256, 0, 10_000)).toHaveLength(10_000);
+    await expect(client.fetch(sha256, 10_000, 10_000)).rejects.toMatchObject({ code: "unreachable" });
+    fleet.siteWheel.turn();
+    expect(await client.fetch(sha256, 10, 10_000)).toHaveLength(10_000);
+  });
+
   test("that control does not have are refused, and so are ranges that are too long", async () => {
     const server = await fleet.server("s1");
     const client = await fleet.agent("web-1", [server.address]);

@@ -43,6 +43,8 @@ export interface SiteLimits {
   /** Of telemetry that is on its way to the bus, of all agents. */
   readonly inFlightBytesMax: number;
   readonly cacheBytesMax: number;
+  /** Of artefacts that agents have not read yet; beyond it they are told to ask again. */
+  readonly artefactBytesMax: number;
   /** Beyond a burst of twice as many; who comes later is told to come again. */
   readonly enrolmentsPerS: number;
 }
@@ -81,6 +83,7 @@ const LIMITS: SiteLimits = {
   queueBytesMax: 4 * MIB,
   inFlightBytesMax: 16 * MIB,
   cacheBytesMax: 64 * MIB,
+  artefactBytesMax: 64 * MIB,
   // Ten thousand in 70 s. A certificate costs control 3 ms: with this many it has half of a core left for its other work.
   enrolmentsPerS: 150,
 };
@@ -117,6 +120,8 @@ class Server implements SiteServer, AgentPorts, UplinkEvents, Pulsed {
   readonly #frames = { to_agents: 0, to_control: 0, dropped: 0 };
   #listener: TlsListener | null = null;
   #session = 0;
+  /** Of artefacts: handed out since the last pulse, and what then was still unread. */
+  #artefactBytes = 0;
   #epoch: number;
   #enrolments: number;
   #isStopping = false;
@@ -198,6 +203,9 @@ class Server implements SiteServer, AgentPorts, UplinkEvents, Pulsed {
   }
 
   onPulse(): void {
+    let unread = 0;
+    for (const { connection } of this.#bySession.values()) unread += connection.queuedBytes;
+    this.#artefactBytes = unread;
     const { enrolmentsPerS } = this.#limits;
     const more = (enrolmentsPerS * this.#wheel.periodMs) / 1_000;
     this.#enrolments = Math.min(ENROL_BURST_S * enrolmentsPerS, this.#enrolments + more);
@@ -278,7 +286,10 @@ class Server implements SiteServer, AgentPorts, UplinkEvents, Pulsed {
     return this.#intake.take(host, body);
   }
 
-  fetch(sha256: string, offset: number, length: number): Promise<Buffer> {
+  async fetch(sha256: string, offset: number, length: number): Promise<Buffer> {
+    if (this.#artefactBytes + length > this.#limits.artefactBytesMax)
+      throw new Error("much is on its way to other agents: ask again");
+    this.#artefactBytes += length;
     return this.#cache.read(sha256, offset, length);
   }
 

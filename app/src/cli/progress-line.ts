@@ -1,22 +1,7 @@
-import type { InvocationState } from "@homeostat/schemas";
+import { hasEnded, InvocationState } from "@homeostat/schemas";
 import { stateColour } from "./style.ts";
 
 const REDRAW_MS = 200;
-const SHOWN: readonly InvocationState[] = [
-  "queued",
-  "delivered",
-  "accepted",
-  "running",
-  "succeeded",
-  "failed",
-  "timed_out",
-  "cancelled",
-  "refused",
-  "expired",
-  "lost",
-];
-const OPEN: ReadonlySet<string> = new Set(["queued", "delivered", "accepted", "running"]);
-
 export interface Progressing {
   readonly states: ReadonlyMap<string, InvocationState>;
   readonly total: number;
@@ -36,9 +21,9 @@ export const waveOf = (begun: number): number => (begun === 0 ? 0 : Math.floor(M
 /** `12/40 ended, wave 4, succeeded 11, failed 1, running 4; 3.1/s, about 9 s left` */
 export const progressText = ({ states, total, beganUnixMs, nowUnixMs }: Progressing): string => {
   const counts = countsOf(states.values());
-  const ended = [...states.values()].filter((state) => !OPEN.has(state)).length;
+  const ended = [...states.values()].filter((state) => hasEnded(state)).length;
   const begun = [...states.values()].filter((state) => state !== "queued").length;
-  const told = SHOWN.flatMap((state) => {
+  const told = InvocationState.options.flatMap((state) => {
     const count = counts[state] ?? 0;
     return count === 0 ? [] : [stateColour(state, `${state} ${count}`)];
   });

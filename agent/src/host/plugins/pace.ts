@@ -3,6 +3,8 @@ export interface Pace {
   /** Before the first restart of a resident plugin; doubled each time, with jitter, up to the second. */
   readonly backOffMs: number;
   readonly backOffMsMax: number;
+  /** Before one piece of an artefact is asked for again, a few times; doubled each time. */
+  readonly pieceRetryMs: number;
   /** Before an artefact that could not be fetched is asked for again; doubled each time. */
   readonly fetchRetryMs: number;
   readonly fetchRetryMsMax: number;
@@ -17,6 +19,7 @@ export interface Pace {
 export const PACE: Pace = {
   backOffMs: 1_000,
   backOffMsMax: 60_000,
+  pieceRetryMs: 1_000,
   fetchRetryMs: 5_000,
   fetchRetryMsMax: 300_000,
   stopGraceMs: 2_000,

@@ -3,6 +3,7 @@ import type { DesiredPlugins, Log, PluginStatus } from "@homeostat/schemas";
 import type { Collector } from "../collectors/collector.ts";
 import type { Confine } from "../executor/child-limits.ts";
 import type { Executor } from "../executor/executor.ts";
+import type { FetchPiece } from "../fetch-artefact.ts";
 import type { Sink } from "../metrics/series-book.ts";
 import type { Builtin } from "./builtin.ts";
 import type { Pace } from "./pace.ts";
@@ -15,12 +16,11 @@ export interface ExecutorShelf {
 }
 
 /** A piece of an artefact, as long as asked for, shorter only at its end. Rejects when it cannot be had now. */
-export type Fetch = (sha256: string, offset: number, length: number) => Promise<Uint8Array>;
 
 export interface PluginHostOptions {
   /** The agent's own directory; what belongs to plugins is in `plugins` below it. */
   readonly dir: string;
-  readonly fetch: Fetch;
+  readonly fetch: FetchPiece;
   /** Publishers' public keys: what none of them signed is refused. */
   readonly trustedKeys: readonly KeyObject[];
   /** Names that may not be installed or turned on here, whatever the control plane wishes. */

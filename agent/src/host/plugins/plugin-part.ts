@@ -1,12 +1,12 @@
 import type { KeyObject } from "node:crypto";
 import type { AgentPart, AgentSurface } from "../agent-part.ts";
 import { COLLECTOR_NAMES, EXECUTOR_NAMES } from "../config.ts";
+import type { FetchPiece } from "../fetch-artefact.ts";
 import { type Builtin, builtinManifest } from "./builtin.ts";
 import { createPluginHost } from "./plugin-host.ts";
-import type { Fetch } from "./plugin-host-types.ts";
 
 export interface PluginPartOptions {
-  readonly fetch: Fetch;
+  readonly fetch: FetchPiece;
   /** `trust.plugin_keys`: of publishers. */
   readonly trustedKeys: readonly KeyObject[];
   /** Of the agent, and so of what came with it. */

@@ -3,9 +3,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ResourceLimits } from "@homeostat/schemas";
 import type { Confine, Confined, Program } from "../executor/child-limits.ts";
 import { CLEAN_PATH, signalGroup } from "../executor/process-group.ts";
+import { pause } from "../pause.ts";
 import type { Allowance } from "./allowance.ts";
 import { LineReader } from "./line-reader.ts";
-import { pause } from "./pause.ts";
 import { type FromPlugin, LINE_BYTES_MAX, parsePluginLine, type ToPlugin } from "./protocol.ts";
 
 /** What waits for a plugin that does not read its stdin. */

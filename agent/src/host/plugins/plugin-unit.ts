@@ -6,9 +6,9 @@ import {
   type PluginStatus,
   releaseDistrust,
 } from "@homeostat/schemas";
+import { pause } from "../pause.ts";
 import { install } from "./install.ts";
 import { backOff, type Pace } from "./pace.ts";
-import { pause } from "./pause.ts";
 import { executorsOf, manifestFlaw, PlacedExecutors } from "./plugin-executors.ts";
 import type { PluginHostOptions } from "./plugin-host-types.ts";
 import { PluginVoice } from "./plugin-voice.ts";
@@ -197,7 +197,9 @@ export class PluginUnit {
   async #install({ release }: DesiredPlugin, signal: AbortSignal): Promise<string | null> {
     const { store, fetch, pace, random } = this.#options;
     for (let attempt = 0, corrupt = 0; ; attempt++) {
-      const { outcome, detail } = await install(release, { store, fetch, signal, unpackMs: pace.unpackMs });
+      const retryMs = pace.pieceRetryMs;
+      const setting = { store, fetch, signal, retryMs, random, unpackMs: pace.unpackMs };
+      const { outcome, detail } = await install(release, setting);
       if (outcome === "installed" || signal.aborted) {
         this.#problem = null;
         return null;

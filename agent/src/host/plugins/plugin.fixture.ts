@@ -9,11 +9,12 @@ import { confineBy } from "../executor/child-limits.ts";
 import { CommandInput } from "../executor/command-input.ts";
 import type { Execution } from "../executor/executor.ts";
 import { createExecutorRegistry, type ExecutorRegistry } from "../executor/registry.ts";
+import type { FetchPiece } from "../fetch-artefact.ts";
 import type { Sink } from "../metrics/series-book.ts";
 import type { Builtin } from "./builtin.ts";
 import type { Pace } from "./pace.ts";
 import { createPluginHost } from "./plugin-host.ts";
-import type { Fetch, PluginHostOptions } from "./plugin-host-types.ts";
+import type { PluginHostOptions } from "./plugin-host-types.ts";
 
 export const publisher = generateKeyPairSync("ed25519");
 export const silent: Log = {
@@ -33,6 +34,7 @@ export const temporary = (): string => {
 export const QUICK: Pace = {
   backOffMs: 5,
   backOffMsMax: 20,
+  pieceRetryMs: 5,
   fetchRetryMs: 5,
   fetchRetryMsMax: 20,
   stopGraceMs: 300,
@@ -157,7 +159,7 @@ export interface TestHost {
 
 /** Serves the artefacts of these. */
 export const fetchOf =
-  (...packed: readonly Packed[]): Fetch =>
+  (...packed: readonly Packed[]): FetchPiece =>
   async (sha256, offset, length) => {
     const found = packed.find(({ release }) => release.sha256 === sha256);
     if (found === undefined) throw new Error(`no artefact ${sha256}`);

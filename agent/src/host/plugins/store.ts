@@ -3,6 +3,7 @@ import {
   existsSync,
   fsyncSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -77,13 +78,13 @@ const writeDurably = (path: string, text: string, temporary: string): void => {
 export class PluginStore {
   readonly #dir: string;
   readonly #log: Log;
-  #count = 0;
 
   constructor(options: { dir: string; log: Log }) {
     this.#dir = join(options.dir, PLUGINS);
     this.#log = options.log;
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
-    rmSync(join(this.#dir, TEMPORARY), { recursive: true, force: true });
+    // The unpacking child of an agent that was killed ends with it, but may write a last file while this removes.
+    rmSync(join(this.#dir, TEMPORARY), { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
     mkdirSync(join(this.#dir, TEMPORARY), { mode: 0o700 });
   }
 
@@ -95,12 +96,9 @@ export class PluginStore {
     return readdirSync(this.#dir).filter((name) => PluginName.safeParse(name).success);
   }
 
-  /** An empty directory of its own; gone after the next start at the latest. */
+  /** An empty directory of its own, under a name that no earlier agent gave; gone after the next start at the latest. */
   makeTemporary(): string {
-    this.#count += 1;
-    const path = join(this.#dir, TEMPORARY, String(this.#count));
-    mkdirSync(path, { mode: 0o700 });
-    return path;
+    return mkdtempSync(join(this.#dir, TEMPORARY, "of-"));
   }
 
   discard(path: string): void {
@@ -180,9 +178,8 @@ export class PluginStore {
 
   /** By a rename first: a tree that is half removed must not look like one that is there. */
   #removeWhole(path: string): void {
-    this.#count += 1;
-    const doomed = join(this.#dir, TEMPORARY, `removed-${this.#count}`);
-    renameSync(path, doomed);
+    const doomed = this.makeTemporary();
+    renameSync(path, join(doomed, "removed"));
     rmSync(doomed, { recursive: true, force: true });
   }
 
@@ -192,10 +189,11 @@ export class PluginStore {
       rmSync(link, { force: true });
       return;
     }
-    this.#count += 1;
-    const made = join(this.#dir, TEMPORARY, `link-${this.#count}`);
+    const temporary = this.makeTemporary();
+    const made = join(temporary, CURRENT);
     symlinkSync(directory, made);
     renameSync(made, link);
+    this.discard(temporary);
   }
 
   #syncTree(path: string): void {

@@ -3,6 +3,7 @@
  * takes the memory and the time that a hostile artefact may cost.
  *
  * Arguments: the artefact, the directory, the most files, the most bytes. Writes one line of JSON: {"files": n, "bytes": n} or {"refused": why}.
+ * Ends when its stdin does: with the agent, when that is killed.
  */
 import { closeSync, createReadStream, fchmodSync, fsyncSync, lstatSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -152,6 +153,7 @@ const unpack = async (artefact: string, root: string, most: { files: number; byt
   syncAll();
 };
 
+process.stdin.on("close", () => process.exit(1)).resume();
 const [artefact = "", root = "", files = "", bytes = ""] = process.argv.slice(2);
 try {
   await unpack(artefact, root, { files: Number(files), bytes: Number(bytes) });

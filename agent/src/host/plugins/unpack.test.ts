@@ -1,5 +1,8 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { Header, type HeaderData } from "tar";
 import { describe, expect, it } from "vitest";
@@ -106,5 +109,16 @@ describe("an artefact", () => {
   ])("that is %s is refused", async (_, bytes) => {
     const { outcome } = await unpacked(bytes);
     expect(outcome).toEqual({ refused: expect.stringContaining("not a .tar.gz") });
+  });
+
+  it("is unpacked no further when the agent has gone", async () => {
+    const dir = temporary();
+    writeFileSync(join(dir, "artefact"), archive({ path: "zeros", content: "\0".repeat(200 * 1_048_576) }));
+    const program = fileURLToPath(new URL("./unpack-child.ts", import.meta.url));
+    const limits = ["10", String(UNPACKED_BYTES_MAX)];
+    const child = spawn(process.execPath, [program, join(dir, "artefact"), dir, ...limits]);
+    child.stdin.destroy();
+    expect(await once(child, "exit")).toEqual([1, null]);
+    expect(statSync(join(dir, "zeros"), { throwIfNoEntry: false })?.size ?? 0).toBeLessThan(200 * 1_048_576);
   });
 });

@@ -1,23 +1,14 @@
-import { createHash, type KeyObject } from "node:crypto";
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import type { KeyObject } from "node:crypto";
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { releaseDistrust, SemVer } from "@homeostat/schemas";
 import { z } from "zod";
+import { type FetchSetting, fetchArtefact } from "../fetch-artefact.ts";
 import { versionsDir } from "./update-files.ts";
 
 export const AGENT_RELEASE_NAME = "homeostat-agent";
 const RELEASE_BYTES_MAX = 64 * 1_048_576;
-const PIECE_BYTES = 262_144;
+const PIECE_RETRY_MS = 1_000;
 const UNPACK_MS = 120_000;
 
 /** The arguments of `agent.update`: a release of the agent, as `homeostat plugins publish` signs one whose plugin.json names it. */
@@ -50,15 +41,13 @@ const manifestOf = (version: string) => ({
   config_schema: {},
 });
 
-export type FetchPiece = (sha256: string, offset: number, length: number) => Promise<Uint8Array>;
-
 /**
  * Puts the release into its folder beside the others, or leaves nothing.
  * @throws Error that says what is wrong with it, or why it could not be had
  */
 export const placeRelease = async (
   release: AgentRelease,
-  { dir, fetch, signal }: { dir: string; fetch: FetchPiece; signal: AbortSignal },
+  { dir, fetch, signal, random }: Omit<FetchSetting, "retryMs"> & { readonly dir: string },
 ): Promise<string> => {
   const versions = versionsDir(dir);
   const folder = join(versions, release.version);
@@ -67,7 +56,8 @@ export const placeRelease = async (
   mkdirSync(join(partial, "root"), { recursive: true, mode: 0o700 });
   try {
     const artefact = join(partial, "artefact");
-    await fetchTo(artefact, release, { fetch, signal });
+    const flaw = await fetchArtefact(artefact, release, { fetch, signal, retryMs: PIECE_RETRY_MS, random });
+    if (flaw !== null) throw new Error(flaw.detail);
     const { unpack } = await import("../plugins/unpack.ts");
     const unpacked = await unpack(artefact, { into: join(partial, "root"), timeoutMs: UNPACK_MS });
     if ("refused" in unpacked) throw new Error(`its artefact: ${unpacked.refused}`);
@@ -86,30 +76,6 @@ export const placeRelease = async (
 export const removeOtherVersions = (dir: string, kept: ReadonlySet<string>): void => {
   for (const name of readdirSync(versionsDir(dir)))
     if (!kept.has(name)) rmSync(join(versionsDir(dir), name), { recursive: true, force: true });
-};
-
-const fetchTo = async (
-  path: string,
-  { sha256, size_bytes: size }: AgentRelease,
-  { fetch, signal }: { fetch: FetchPiece; signal: AbortSignal },
-): Promise<void> => {
-  const digest = createHash("sha256");
-  const fd = openSync(path, "wx", 0o600);
-  try {
-    for (let offset = 0; offset < size; ) {
-      const length = Math.min(PIECE_BYTES, size - offset);
-      const piece = await fetch(sha256, offset, length);
-      signal.throwIfAborted();
-      if (piece.length !== length) throw new Error(`a piece of ${piece.length} bytes, ${length} were asked for`);
-      digest.update(piece);
-      for (let done = 0; done < length; ) done += writeSync(fd, piece, done, length - done, offset + done);
-      offset += length;
-    }
-  } finally {
-    closeSync(fd);
-  }
-  const found = digest.digest("hex");
-  if (found !== sha256) throw new Error(`its artefact has the SHA-256 ${found}, not ${sha256}`);
 };
 
 const versionInside = (root: string): string => {

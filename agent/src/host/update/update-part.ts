@@ -5,8 +5,9 @@ import { join } from "node:path";
 import type { AgentPart, AgentSurface } from "../agent-part.ts";
 import { type Executor, failed, type Outcome, refusalOf } from "../executor/executor.ts";
 import { CLEAN_PATH } from "../executor/process-group.ts";
+import type { FetchPiece } from "../fetch-artefact.ts";
 import type { UpdateConfig } from "../standalone/standalone-config.ts";
-import { AgentRelease, distrustOf, type FetchPiece, placeRelease, removeOtherVersions } from "./agent-release.ts";
+import { AgentRelease, distrustOf, placeRelease, removeOtherVersions } from "./agent-release.ts";
 import { readUpdateFile, removePending, updateDir, writePending, writeUpdateFile } from "./update-files.ts";
 
 export const UPDATE_EXECUTOR = "agent.update";
@@ -85,7 +86,7 @@ const update = async (
 ): Promise<Outcome> => {
   const { dir } = surface;
   try {
-    const folder = await placeRelease(release, { dir, fetch, signal });
+    const folder = await placeRelease(release, { dir, fetch, signal, random: surface.random });
     await probe(folder, { configFile, version: release.version, signal });
     signal.throwIfAborted();
     writePending(dir, { command_id: commandId, version: release.version, from: version });
