@@ -1,3 +1,5 @@
+import { startAgentSide } from "./fuzz/agent-side.ts";
+import { agentTargets } from "./fuzz/agent-targets.ts";
 import { campaign, heldMib, type Tally } from "./fuzz/campaign.ts";
 import { TARGETS, type Target } from "./fuzz/targets.ts";
 import { startWorld, Violation } from "./fuzz/world.ts";
@@ -24,14 +26,15 @@ const add = (sums: Map<string, Sum>, name: string, { taken, refused }: Tally): v
   sums.set(name, sum);
 };
 
-const chosen = (name: string | undefined): readonly Target[] => {
-  const targets = TARGETS.filter((target) => name === undefined || target.name === name);
+const chosen = (all: readonly Target[], name: string | undefined): readonly Target[] => {
+  const targets = all.filter((target) => name === undefined || target.name === name);
   if (targets.length > 0) return targets;
-  throw new Error(`there is no target ${name}: want one of ${TARGETS.map((target) => target.name).join(", ")}`);
+  throw new Error(`there is no target ${name}: want one of ${all.map((target) => target.name).join(", ")}`);
 };
 
 export const run = async (options: Readonly<Record<string, string>>): Promise<void> => {
-  const targets = chosen(options.target);
+  const side = await startAgentSide();
+  const targets = chosen([...TARGETS, ...agentTargets(side)], options.target);
   const cases = Number(options.cases ?? 1_000_000);
   const seed = Number(options.seed ?? Date.now() % 2 ** 31);
   const world = await startWorld();
@@ -43,7 +46,7 @@ export const run = async (options: Readonly<Record<string, string>>): Promise<vo
   for (let done = 0, round = 0; done < cases; done += ROUND, round++) {
     const inRound = Math.min(ROUND, cases - done);
     for (const target of targets) {
-      const each = { cases: Math.ceil(inRound / targets.length), seed: seed + round };
+      const each = { cases: Math.ceil(inRound / targets.length / (target.cost ?? 1)), seed: seed + round };
       const tally = await campaign(target, world, each).catch((error: unknown) => {
         throw new Violation(`seed ${each.seed}, ${each.cases} cases of ${target.name}`, { cause: error });
       });
@@ -59,6 +62,7 @@ export const run = async (options: Readonly<Record<string, string>>): Promise<vo
     if (heldMax > HELD_GROWTH_MIB_MAX) throw new Violation(`memory grew by ${heldMax} MiB since the first round`);
   }
   await world.stop();
+  await side.stop();
   for (const [name, { taken, refused }] of sums)
     process.stdout.write(`${name.padEnd(20)} ${taken} taken, ${refused} refused\n`);
   const total = [...sums.values()].reduce((sum, { taken, refused }) => sum + taken + refused, 0);

@@ -148,15 +148,17 @@ ${casesOf(verbs, ({ verb, flags, names }) => `    "${verb}") flags=(${dashed(fla
     _homeostat_names "$names"
   fi
 }
-compdef _homeostat homeostat
+# As a file of fpath it is this function's body, at the first Tab; otherwise it is sourced.
+if [[ "\${funcstack[1]}" == _homeostat ]]; then _homeostat "$@"; else compdef _homeostat homeostat; fi
 `;
 
 /** https://fishshell.com/docs/current/completions.html */
 export const fishCompletion = (verbs: readonly Completed[]): string => {
   const isVerb = (verb: string): string => {
-    const [first = "", second] = verb.split(" ");
-    const seen = `__fish_seen_subcommand_from ${first}`;
-    return second === undefined ? seen : `${seen}; and __fish_seen_subcommand_from ${second}`;
+    const seconds = groups(verbs).get(verb) ?? [];
+    return [`__homeostat_is ${verb}`, ...seconds.map((second) => `not __homeostat_is ${verb} ${second}`)].join(
+      "; and ",
+    );
   };
   const flagLine = (verb: string, flag: string, isValued: boolean): string => {
     const kind = FLAG_NAMES[flag];
@@ -165,12 +167,17 @@ export const fishCompletion = (verbs: readonly Completed[]): string => {
     return `complete -c homeostat -n '${isVerb(verb)}' -l ${flag}${isValued ? ` -r${value}${file}` : ""}`;
   };
   return `# homeostat completion for fish
+function __homeostat_is
+  set -l line (commandline -opc)
+  set -l last (math (count $argv) + 1)
+  test (count $line) -ge $last; and test "$line[2..$last]" = "$argv"
+end
 complete -c homeostat -f
-complete -c homeostat -n '__fish_use_subcommand' -a '${words(firstWords(verbs))}'
+complete -c homeostat -n 'test (count (commandline -opc)) -eq 1' -a '${words(firstWords(verbs))}'
 ${[...groups(verbs)]
   .map(
     ([first, seconds]) =>
-      `complete -c homeostat -n '__fish_seen_subcommand_from ${first}; and not __fish_seen_subcommand_from ${words(seconds)}' -a '${words(seconds)}'`,
+      `complete -c homeostat -n '__homeostat_is ${first}; and test (count (commandline -opc)) -eq 2' -a '${words(seconds)}'`,
   )
   .join("\n")}
 ${verbs

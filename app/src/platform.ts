@@ -103,7 +103,11 @@ const notified = ({ options, secret }: Site): Promise<RemediationConfig["receive
     ),
   );
 
-const startEngine = async (site: Site, bus: Bus, store: LiveStore): Promise<Engine> => {
+const startEngine = async (
+  site: Site,
+  bus: Bus,
+  { store, control }: { readonly store: LiveStore; readonly control: Control | null },
+): Promise<Engine> => {
   const { options, dataDir, now, log, undo } = site;
   const facts = createFactsReader({
     now,
@@ -127,6 +131,7 @@ const startEngine = async (site: Site, bus: Bus, store: LiveStore): Promise<Engi
         return () => clearTimeout(timer);
       },
     },
+    changingAt: (where) => control?.changingAt(where) ?? 0,
   });
   await engine.start();
   undo.add("remediation", () => engine.stop());
@@ -255,7 +260,7 @@ const startParts = async (site: Site): Promise<Started> => {
   const ingesting = has("ingest") ? await startIngesting({ ...site, bus, store, reportFinding }) : null;
   const config = options.detectors;
   const detecting = has("detectors") ? await startDetecting({ bus, config, store, now, log, undo }) : null;
-  const engine = has("remediation") ? await startEngine(site, bus, store) : null;
+  const engine = has("remediation") ? await startEngine(site, bus, { store, control: fleet.control }) : null;
   startSchedule(site, bus, [...(ingesting?.jobs ?? []), ...(detecting?.jobs ?? [])]);
   const ingest = ingesting?.ingest ?? null;
   const runner = detecting?.runner ?? null;

@@ -10,6 +10,7 @@ export interface StartSite {
   readonly advertise: readonly string[];
   readonly controlPort: number;
   readonly tls: TlsIdentity;
+  readonly ticketKeys: Uint8Array;
   readonly isQuiet: boolean;
 }
 
@@ -20,13 +21,14 @@ const ENROLMENTS_PER_S = 10_000;
 let site: SiteServer | null = null;
 
 takeOrders({
-  start: async ({ server, port, advertise, controlPort, tls, isQuiet }: StartSite): Promise<string> => {
+  start: async ({ server, port, advertise, controlPort, tls, ticketKeys, isQuiet }: StartSite): Promise<string> => {
     site = createSiteServer({
       site: "bench",
       server,
       listen: { host: "127.0.0.1", port },
       advertise,
       tls,
+      ticketKeys: Buffer.from(ticketKeys),
       uplink: async () => {
         const expected = { kind: "control", site: null } as const;
         return (await dialTls({ server: `127.0.0.1:${controlPort}`, identity: tls, expected, now: Date.now })).socket;

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,6 +20,7 @@ const CONTROL = fileURLToPath(new URL("./control-process.ts", import.meta.url));
 const SITE = fileURLToPath(new URL("./site-process.ts", import.meta.url));
 /** As `homeostat start` begins a process that is a site server and nothing else. */
 const SITE_ENV = { MALLOC_MMAP_THRESHOLD_: "16384" };
+const SITE_ARGS = ["--expose-gc", "--max-semi-space-size=1"];
 const WORKERS = 2;
 const POLL_MS = 100;
 
@@ -36,11 +38,13 @@ export interface TiersOptions {
   readonly say: (text: string) => void;
 }
 
-const startSiteChild = (): Child => startChild(SITE, ["--expose-gc"], SITE_ENV);
+const startSiteChild = (): Child => startChild(SITE, SITE_ARGS, SITE_ENV);
 
 export class Tiers {
   readonly dir = mkdtempSync(join(tmpdir(), "homeostat-tiers-"));
   readonly #options: TiersOptions;
+  /** As `site.ticket_key` does it for all servers of a site. */
+  readonly #ticketKeys = randomBytes(48);
   #control: Child | null = null;
   #controlPort = 0;
   readonly #sites = new Map<string, { child: Child; start: StartSite }>();
@@ -174,7 +178,9 @@ export class Tiers {
   async #newSite(server: string, at: { port: number; advertise: string[]; isStandby: boolean }): Promise<void> {
     const tls = await this.control.ask<StartSite["tls"]>("siteIdentity", { server, dir: this.dir });
     const { port, advertise, isStandby } = at;
-    const start = { server, port, advertise, controlPort: this.#controlPort, tls, isQuiet: this.#options.isQuiet };
+    const { isQuiet } = this.#options;
+    const ticketKeys = this.#ticketKeys;
+    const start = { server, port, advertise, controlPort: this.#controlPort, tls, ticketKeys, isQuiet };
     this.#sites.set(server, { child: startSiteChild(), start });
     if (isStandby) await this.site(server).stop();
     else await this.site(server).ask("start", start);

@@ -16,6 +16,8 @@ export type Outcome = "taken" | "refused";
 /** One way in. `runGroup` hands a group of inputs over at once. */
 export interface Target {
   readonly name: string;
+  /** One case of it takes the place of so many. */
+  readonly cost?: number;
   readonly make: (dice: Dice) => Buffer;
   readonly runGroup: (world: World, inputs: readonly Buffer[]) => Promise<readonly Outcome[]>;
 }

@@ -89,9 +89,12 @@ export interface Consumer {
 export interface Bus {
   /**
    * Resolves when every message is durable. After a rejection some of them may be there none the less, so a caller that publishes
-   * again may double a message. Messages of one key keep the order of the calls, awaited or not.
+   * again may double a message; the bus itself may, while a broker comes and goes. Messages of one key keep the order of the calls,
+   * awaited or not. A call of at most PUBLISH_WHOLE_BYTES_MAX for one partition is there whole or not at all.
+   * `inOrder`: whoever finds one of these messages finds those before it, of whatever topic, also after a failure or a crash; other
+   * calls for the same keys are to wait until it has resolved.
    */
-  publish(messages: readonly OutgoingMessage[]): Promise<void>;
+  publish(messages: readonly OutgoingMessage[], options?: { readonly inOrder?: boolean }): Promise<void>;
   consume(options: ConsumeOptions): Promise<Consumer>;
   /** How many offsets lie between what a group has committed (or the beginning) and the end, by partition. Compaction's gaps count. */
   lag(group: string, topic: string): Promise<readonly number[]>;
@@ -99,6 +102,8 @@ export interface Bus {
 }
 
 export const MESSAGE_BYTES_MAX = 524_288;
+/** Values of one call that fit one record batch of Kafka, with their keys and up to a thousand records' own fields (app/src/kafka/producer.ts). */
+export const PUBLISH_WHOLE_BYTES_MAX = 655_360;
 export const KEY_AND_HEADERS_BYTES_MAX = 16_384;
 /** Kafka's own default (offset.metadata.max.bytes). */
 export const METADATA_BYTES_MAX = 4_096;

@@ -11,6 +11,7 @@ import {
   type SignedGrant,
 } from "./command.ts";
 import { HostTree, isAmong } from "./host-tree.ts";
+import { isCommand } from "./is-command.ts";
 
 /** A key's name is asked for with every command. */
 const keyIds = new WeakMap<KeyObject, string>();
@@ -75,6 +76,8 @@ export interface VerifiedCommand {
   readonly command: Command;
   readonly grant: Grant;
   readonly args: CommandArgs;
+  /** Of grant and arguments as canonical JSON. */
+  readonly bytes: number;
 }
 
 /** What has no canonical form (a lone surrogate), or is nested deeper than the stack, is malformed like anything else. */
@@ -101,18 +104,20 @@ const checkCommand = (
   value: unknown,
   { host, trustedKeys }: { host: string; trustedKeys: readonly KeyObject[] },
 ): VerifiedCommand | { readonly refused: string } => {
-  const parsed = Command.safeParse(value);
-  if (!parsed.success) return { refused: "malformed command" };
-  const { signed, args, proof } = parsed.data;
+  const command = isCommand(value) ? value : Command.safeParse(value).data;
+  if (command === undefined) return { refused: "malformed command" };
+  const { signed, args, proof } = command;
   const { grant, key_id, signature } = signed;
   const key = trustedKeys.find((trusted) => keyId(trusted) === key_id);
   if (key === undefined) return { refused: `signed by an unknown key ${key_id}` };
-  if (!verify(null, Buffer.from(canonicalJson(grant)), key, Buffer.from(signature, "base64")))
+  const grantBytes = Buffer.from(canonicalJson(grant));
+  if (!verify(null, grantBytes, key, Buffer.from(signature, "base64")))
     return { refused: "the signature does not match the grant" };
-  if (argsSha256(args) !== grant.args_sha256) return { refused: "the arguments are not those that were granted" };
-  if (parsed.data.host !== host || !isAmong(host, proof, grant.targets))
-    return { refused: `the grant is not for ${host}` };
-  return { command: parsed.data, grant, args };
+  const argsBytes = Buffer.from(canonicalJson(args));
+  if (hash("sha256", argsBytes) !== grant.args_sha256)
+    return { refused: "the arguments are not those that were granted" };
+  if (command.host !== host || !isAmong(host, proof, grant.targets)) return { refused: `the grant is not for ${host}` };
+  return { command, grant, args, bytes: grantBytes.length + argsBytes.length };
 };
 
 /** Why what stands on `agent.commands` was not asked for by one of these keys, as it stands there; null when it was. Fails closed. */

@@ -13,25 +13,28 @@ export interface HostProof {
 
 const DIGEST_BYTES = 32;
 
-const leafOf = (host: string): Buffer => hash("sha256", Buffer.from(`\0${host}`, "utf8"), "buffer");
+/** In hex, like all digests here: what is asked for is hex, and each node stands in the proofs of many hosts. */
+const leafOf = (host: string): string => hash("sha256", `\0${host}`, "hex");
 
 /** Hashed from here, synchronously: nothing of it lives longer. */
 const pair = Buffer.alloc(1 + 2 * DIGEST_BYTES, 1);
 
-const parentOf = (left: Uint8Array, right: Uint8Array): Buffer => {
-  pair.set(left, 1);
-  pair.set(right, 1 + DIGEST_BYTES);
-  return hash("sha256", pair, "buffer");
+/** null when one of them is no digest. */
+const parentOf = (left: string, right: string): string | null => {
+  if (left.length !== 2 * DIGEST_BYTES || right.length !== 2 * DIGEST_BYTES) return null;
+  if (pair.write(left, 1, "hex") !== DIGEST_BYTES || pair.write(right, 1 + DIGEST_BYTES, "hex") !== DIGEST_BYTES)
+    return null;
+  return hash("sha256", pair, "hex");
 };
 
 /** The levels of the tree, leaves first. A last node without a sibling is its own parent, which gives the tree of the RFC. */
-const levelsOf = (hosts: readonly string[]): Buffer[][] => {
+const levelsOf = (hosts: readonly string[]): string[][] => {
   const levels = [hosts.map(leafOf)];
   for (let level = levels[0] ?? []; level.length > 1; levels.push(level)) {
-    const above: Buffer[] = [];
+    const above: string[] = [];
     for (let at = 0; at < level.length; at += 2) {
       const [left, right] = [level[at], level[at + 1]];
-      if (left !== undefined) above.push(right === undefined ? left : parentOf(left, right));
+      if (left !== undefined) above.push(right === undefined ? left : (parentOf(left, right) ?? ""));
     }
     level = above;
   }
@@ -40,7 +43,7 @@ const levelsOf = (hosts: readonly string[]): Buffer[][] => {
 
 /** Made once for a list of hosts; a proof for each. */
 export class HostTree {
-  readonly #levels: Buffer[][];
+  readonly #levels: string[][];
 
   /** @throws RangeError for no hosts at all. */
   constructor(hosts: readonly string[]) {
@@ -50,15 +53,15 @@ export class HostTree {
 
   /** In hex. */
   get root(): string {
-    return this.#levels.at(-1)?.[0]?.toString("hex") ?? "";
+    return this.#levels.at(-1)?.[0] ?? "";
   }
 
   proof(index: number): HostProof {
     const path: string[] = [];
     let at = index;
-    for (const level of this.#levels.slice(0, -1)) {
+    for (const level of this.#levels) {
       const sibling = level[at ^ 1];
-      if (sibling !== undefined) path.push(sibling.toString("hex"));
+      if (sibling !== undefined) path.push(sibling);
       at >>= 1;
     }
     return { index, path };
@@ -69,18 +72,17 @@ export class HostTree {
 export const isAmong = (host: string, { index, path }: HostProof, tree: { root: string; count: number }): boolean => {
   if (!Number.isSafeInteger(index) || index < 0 || index >= tree.count) return false;
   let [at, last] = [index, tree.count - 1];
-  let node = leafOf(host);
-  for (const hex of path) {
+  let node: string | null = leafOf(host);
+  for (const sibling of path) {
     if (last === 0) return false;
-    const sibling = Buffer.from(hex, "hex");
-    if (sibling.length !== DIGEST_BYTES) return false;
     if (at % 2 === 1 || at === last) {
       node = parentOf(sibling, node);
       while (at % 2 === 0 && at !== 0) [at, last] = [at >> 1, last >> 1];
     } else {
       node = parentOf(node, sibling);
     }
+    if (node === null) return false;
     [at, last] = [at >> 1, last >> 1];
   }
-  return last === 0 && node.toString("hex") === tree.root;
+  return last === 0 && node === tree.root;
 };

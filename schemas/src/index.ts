@@ -12,7 +12,7 @@ export {
 } from "./agent-identity.ts";
 export { AuditRecord } from "./audit-record.ts";
 export { type Batch, type BatchOf, decodeBatch } from "./batch/batch.ts";
-export { BatchBuilder } from "./batch/batch-builder.ts";
+export { BatchBuilder, type RowRun } from "./batch/batch-builder.ts";
 export { BATCH_ERROR_CODES, BatchError, type BatchErrorCode } from "./batch/batch-error.ts";
 export { BatchHeader, decodeHeader } from "./batch/batch-header.ts";
 export {
@@ -22,9 +22,9 @@ export {
   MAP_ENTRIES_MAX,
   STRING_BYTES_MAX,
 } from "./batch/batch-limits.ts";
+export { type LineHead, LogLines, type TextSpan } from "./batch/log-lines.ts";
 export type { ArrayColumn, MapColumn, StringColumn } from "./batch/native-block-reader.ts";
 export type { ColumnName, TelemetryRow } from "./batch/telemetry-row.ts";
-export { TextSpan } from "./batch/text-span.ts";
 export {
   type AssignedPartition,
   type Bus,
@@ -40,6 +40,7 @@ export {
   type OutgoingMessage,
   type PartitionHandler,
   PUBLISH_BYTES_MAX,
+  PUBLISH_WHOLE_BYTES_MAX,
 } from "./bus.ts";
 export { canonicalJson } from "./canonical-json.ts";
 export {
@@ -91,6 +92,7 @@ export {
   TimelineEntry,
 } from "./incident.ts";
 export { InsertError } from "./insert-error.ts";
+export { isCommand } from "./is-command.ts";
 export { BatchPolicy, InvocationCounts, Job, JobRequest, JobState, TargetSelector } from "./job.ts";
 export type { Log } from "./log.ts";
 export { Notification } from "./notification.ts";

@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -7,20 +7,21 @@ import {
   agentCli,
   cliOf,
   endSupervised,
-  freePort,
-  keyPair,
   offline,
+  type Person,
   releaseAs,
   type Said,
+  startSitePlatform,
   superviseAgent,
+  TOKENS,
   until,
+  writeConfig,
 } from "./agent-platform.ts";
-import { type PlatformProcess, runHomeostat } from "./platform-process.ts";
+import type { PlatformProcess } from "./platform-process.ts";
 
 /* What a newcomer does in the first hour, with real processes: a platform with a site, a host beside it, and the command line alone. */
 
 const EXAMPLES = join(import.meta.dirname, "..", "..", "examples", "plugins");
-const TOKENS = { olga: "olga-has-a-long-token", ada: "ada-has-a-long-token", root: "root-has-a-long-token" } as const;
 
 let root: string;
 let release: string;
@@ -28,20 +29,14 @@ let publisher: string;
 let platform: PlatformProcess;
 let supervisor: ChildProcess | null = null;
 
-const as = (who: keyof typeof TOKENS) => cliOf(join(root, "data"))(TOKENS[who]);
+const as = (who: Person) => cliOf(join(root, "data"))(TOKENS[who]);
 const commands = [
   { name: "hello", command: "/bin/echo", args: ["hello"] },
   { name: "both", command: "/bin/sh", args: ["-c", "echo out; echo err >&2; exit 7"] },
   { name: "long", command: "/bin/sleep", args: ["60"] },
 ];
 
-/** JSON is YAML, too. */
-const write = (name: string, config: object): string => {
-  const path = join(root, name);
-  writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
-  return path;
-};
-
+const write = (name: string, config: object): string => writeConfig(root, name, config);
 const well = (said: Said): Said => {
   expect(said, said.err).toMatchObject({ code: 0 });
   return said;
@@ -65,23 +60,11 @@ const waitingJob = async (executor: string): Promise<string> => {
 
 beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), "agent-platform-"));
-  release = join(root, "release");
-  const { key, publicKey } = keyPair(root);
-  publisher = key;
-  const port = await freePort();
-  for (const [name, token] of Object.entries(TOKENS)) writeFileSync(join(root, `${name}.token`), token);
-  const user = (name: string, roles: string[]) => ({ name, roles, token: { file: join(root, `${name}.token`) } });
-  const config = write("homeostat.yaml", {
-    data_dir: join(root, "data"),
-    http: { port: 0 },
-    site: { name: "berlin", listen: { host: "127.0.0.1", port }, advertise: [`127.0.0.1:${port}`] },
-    users: [user("olga", ["operator", "shell"]), user("ada", ["approver"]), user("root", ["admin", "operator"])],
-    trust: { plugin_keys: [publicKey] },
+  const opened = await startSitePlatform(root, {
     agent: { host: "hub-1", labels: { role: "hub" }, heartbeat_ms: 1000, commands },
   });
-  platform = runHomeostat(["start", "--config", config], join(root, "data"));
-  const [built] = await Promise.all([agentCli(["build", "--out", release]), platform.ready()]);
-  well(built);
+  ({ platform, release, key: publisher } = opened);
+  const { publicKey, server } = opened;
   const agentConfig = write("agent.yaml", {
     dir: join(root, "agent"),
     update: { trusted_keys: [publicKey], healthy_within_ms: 20_000 },
@@ -97,7 +80,6 @@ beforeAll(async () => {
   expect(unenrolled).toMatchObject({ code: 78 });
   expect(unenrolled.err).toContain("enroll");
   const token = well(await as("root")("enroll", "token", "--site", "berlin", "--host", "web-1")).out.trim();
-  const server = `127.0.0.1:${port}`;
   const enrolled = ["enroll", "--token", token, "--server", server, "--host", "web-1", "--config", agentConfig];
   well(await agentCli(enrolled, release));
   supervisor = superviseAgent(release, agentConfig);

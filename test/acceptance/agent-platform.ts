@@ -5,11 +5,12 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { type PlatformProcess, runHomeostat } from "./platform-process.ts";
 
 const HOMEOSTAT = fileURLToPath(new URL("../../app/bin/homeostat.mjs", import.meta.url));
 const AGENT = fileURLToPath(new URL("../../agent/bin/homeostat-agent.mjs", import.meta.url));
 const LOOK_MS = 200;
-const COMMAND_MS_MAX = 60_000;
+const COMMAND_MS_MAX = 120_000;
 
 export interface Said {
   readonly code: number;
@@ -50,7 +51,7 @@ export const until = async <T>(look: () => Promise<T> | T, holds: (seen: T) => b
   }
 };
 
-export const freePort = (): Promise<number> =>
+const freePort = (): Promise<number> =>
   new Promise((resolve) => {
     const server = createServer();
     server.listen(0, "127.0.0.1", () => {
@@ -60,7 +61,7 @@ export const freePort = (): Promise<number> =>
   });
 
 /** An Ed25519 pair in two files; the path of the private half, and of the public one. */
-export const keyPair = (dir: string): { readonly key: string; readonly publicKey: string } => {
+const keyPair = (dir: string): { readonly key: string; readonly publicKey: string } => {
   const pair = generateKeyPairSync("ed25519");
   const key = join(dir, "publisher.pem");
   const publicKey = join(dir, "publisher.pub.pem");
@@ -104,4 +105,50 @@ export const releaseAs = (release: string, out: string, version: string, spoil: 
   chmodSync(join(out, "bin", "homeostat-agent.sh"), 0o755);
   const main = join(out, "lib", "agent", "src", "host", "standalone", "main.js");
   if (spoil) writeFileSync(main, "process.exit(3);\n");
+};
+
+/** Who may do what, each with a token of their own. */
+export const TOKENS = {
+  olga: "olga-has-a-long-token",
+  ada: "ada-has-a-long-token",
+  root: "root-has-a-long-token",
+} as const;
+export type Person = keyof typeof TOKENS;
+
+/** JSON is YAML, too. */
+export const writeConfig = (root: string, name: string, config: object): string => {
+  const path = join(root, name);
+  writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
+  return path;
+};
+
+export interface SitePlatform {
+  readonly platform: PlatformProcess;
+  /** A release of the agent, built of the sources. */
+  readonly release: string;
+  readonly key: string;
+  readonly publicKey: string;
+  /** Of its site `berlin`. */
+  readonly server: string;
+}
+
+/** A platform with a site and three people in the folder `root`, and a release of the agent for hosts beside it. */
+export const startSitePlatform = async (root: string, more: object = {}): Promise<SitePlatform> => {
+  const release = join(root, "release");
+  const keys = keyPair(root);
+  const port = await freePort();
+  for (const [name, token] of Object.entries(TOKENS)) writeFileSync(join(root, `${name}.token`), token);
+  const user = (name: Person, roles: string[]) => ({ name, roles, token: { file: join(root, `${name}.token`) } });
+  const config = writeConfig(root, "homeostat.yaml", {
+    data_dir: join(root, "data"),
+    http: { port: 0 },
+    site: { name: "berlin", listen: { host: "127.0.0.1", port }, advertise: [`127.0.0.1:${port}`] },
+    users: [user("olga", ["operator", "shell"]), user("ada", ["approver"]), user("root", ["admin", "operator"])],
+    trust: { plugin_keys: [keys.publicKey] },
+    ...more,
+  });
+  const platform = runHomeostat(["start", "--config", config], join(root, "data"));
+  const [built] = await Promise.all([agentCli(["build", "--out", release]), platform.ready()]);
+  if (built.code !== 0) throw new Error(`no release could be built: ${built.err}`);
+  return { platform, release, ...keys, server: `127.0.0.1:${port}` };
 };

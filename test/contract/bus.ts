@@ -202,6 +202,21 @@ export const describeBus = (name: string, makeHarness: () => Promise<BusHarness>
         expect(gone?.value).toBeNull();
       });
 
+      it("in order takes messages for several topics, all of them or, when one is refused, none", async () => {
+        const { bus, single, spread, journal, message } = await start();
+        const messages = [message(single, "k", "1"), message(journal, "k", "2"), message(single, "k", "3")];
+        const refused = { ...message(spread, "k", "4"), partition: 99 };
+        await expect(bus.publish([...messages, refused], { inOrder: true })).rejects.toThrow();
+        await bus.publish([...messages, message(journal, "m", "5")], { inOrder: true });
+        const { reading } = await read(bus, { group: "g", topics: [single, journal] });
+        await reading.until(({ messages: found }) => found.length === 4);
+        const of = (topic: string) => reading.messages.filter((one) => one.topic === topic).map(text);
+        expect([of(single), of(journal)]).toEqual([
+          ["1", "3"],
+          ["2", "5"],
+        ]);
+      });
+
       it("takes a message of exactly the largest size", async () => {
         const { bus, single } = await start();
         await bus.publish([{ topic: single, key: "k", value: new Uint8Array(MESSAGE_BYTES_MAX).fill(7) }]);

@@ -23,6 +23,18 @@ describe("the audit log on the bus", () => {
     expect(await member.control.audit.read(4, 10)).toEqual([]);
   });
 
+  it("is the same when records come once more, and goes on behind its newest", async () => {
+    const { world, member } = await audited();
+    for (const one of await member.control.audit.read(1, 2)) await world.bus.publish([record(one, one.sequence)]);
+    await world.fleet.kill(member);
+    const next = await world.fleet.member();
+    undo.push(async () => next.control.stop());
+    await world.fleet.lead(next);
+    await next.control.audit.append("ann", "agent.noted", "after", {});
+    expect(await next.control.audit.verify()).toMatchObject({ ok: true, records: 4 });
+    expect((await next.control.audit.read(1, 10)).map(({ subject }) => subject)).toEqual(["n0", "n1", "n2", "after"]);
+  });
+
   it("shows a record that was put in the place of another", async () => {
     const { world, member } = await audited();
     const [first] = await member.control.audit.read(1, 1);

@@ -1,53 +1,29 @@
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
-import { ann, Fleet, type Member, until } from "../../agent/src/control/control-fleet.fixture.ts";
-import { createEmbeddedBus, type EmbeddedBus } from "../../app/src/embedded/bus/index.ts";
+import { describe, expect, it } from "vitest";
+import { ann, type Member, until } from "../../agent/src/control/control-fleet.fixture.ts";
 import {
   type CommandResult,
   type Dispatch,
   dispatchOf,
   type Job,
   JobRequest,
-  type Log,
   signCancel,
-  topics,
 } from "../../schemas/src/index.ts";
+import { type World as OpenWorld, openWorld, startWith, undo } from "./control-world.ts";
 
 /* Whoever may write to the bus, and has none of control's keys. */
 
-const nothing = () => undefined;
-const log: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 const stranger = generateKeyPairSync("ed25519");
-const undo: (() => Promise<void>)[] = [];
 
-afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step();
-});
-
-interface World {
-  readonly bus: EmbeddedBus;
-  readonly fleet: Fleet;
+interface World extends OpenWorld {
   readonly member: Member;
 }
 
 const bytesOf = (value: object): Buffer => Buffer.from(JSON.stringify(value));
 
-const openWorld = async (hosts: readonly string[]): Promise<World> => {
-  const dir = await mkdtemp(join(tmpdir(), "homeostat-forgery-"));
-  const bus = await createEmbeddedBus({ dir, topics: topics(), now: Date.now, log });
-  const fleet = new Fleet({ bus, dir: join(dir, "control"), log });
-  undo.push(async () => {
-    await bus.stop();
-    await rm(dir, { recursive: true, force: true });
-  });
-  const member = await fleet.member();
-  undo.push(async () => member.control.stop());
-  await fleet.enrol(member, hosts);
-  await fleet.lead(member);
-  return { bus, fleet, member };
+const worldWith = async (hosts: readonly string[]): Promise<World> => {
+  const world = await openWorld();
+  return { ...world, member: await startWith(world, hosts) };
 };
 
 const turnedAway = ({ member }: World, reason: string): number => member.control.health().turned_away[reason] ?? 0;
@@ -91,7 +67,7 @@ const jobMadeUp = (now: number): Job => ({
 
 describe("what a stranger puts on the bus", () => {
   it("a job with made-up approvals is signed by no leader, neither this one nor the next", async () => {
-    const world = await openWorld(["h0"]);
+    const world = await worldWith(["h0"]);
     const { bus, fleet, member } = world;
     const job = jobMadeUp(fleet.time.now());
     await bus.publish([{ topic: "agent.jobs", key: job.job_id, value: bytesOf(job) }]);
@@ -122,14 +98,14 @@ describe("what a stranger puts on the bus", () => {
       (world: World) => ({ ...dispatchBy(world, world.fleet.keys.privateKey), hosts: ["h0", "h1"] }),
     ],
   ])("a dispatch %s is brought to nobody", async (_, make) => {
-    const world = await openWorld(["h0", "h1"]);
+    const world = await worldWith(["h0", "h1"]);
     await world.bus.publish([{ topic: "agent.commands", key: "run-1:step-1", value: bytesOf(make(world)) }]);
     await until(() => turnedAway(world, "unsigned agent.commands") === 1);
     expect(world.member.control.health()).toMatchObject({ role: "leader", invocations_open: 0 });
   });
 
   it("a cancellation that control did not sign cancels nothing", async () => {
-    const world = await openWorld(["h0"]);
+    const world = await worldWith(["h0"]);
     const dispatch = dispatchBy(world, world.fleet.keys.privateKey);
     const cancel = { command_id: "run-1:step-1", hosts: [], cancelled_by: "ann", at_unix_ms: 1, not_after_unix_ms: 2 };
     const runs = world.fleet.agents.get("h0")?.runs;
@@ -142,7 +118,7 @@ describe("what a stranger puts on the bus", () => {
   });
 
   it("a result of a host that speaks through control settles nothing", async () => {
-    const world = await openWorld(["h0"]);
+    const world = await worldWith(["h0"]);
     const agent = world.fleet.agents.get("h0");
     if (agent === undefined) throw new Error("no agent h0");
     agent.deed = () => null;
@@ -168,7 +144,7 @@ describe("what a stranger puts on the bus", () => {
   });
 
   it("what is no record at the end of the audit log keeps nobody from leading, and is told by every verification", async () => {
-    const { bus, fleet, member } = await openWorld(["h0"]);
+    const { bus, fleet, member } = await worldWith(["h0"]);
     for (let n = 0; n < 3; n += 1) await member.control.audit.append("ann", "agent.noted", `n${n}`, { n });
     await bus.publish([{ topic: "audit", key: "4", value: Buffer.from("{}") }]);
     await fleet.kill(member);

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach } from "vitest";
 import { Fleet, type Member } from "../../agent/src/control/control-fleet.fixture.ts";
-import { createEmbeddedBus, type EmbeddedBus } from "../../app/src/embedded/bus/index.ts";
-import { CommandResult, type Log, topics } from "../../schemas/src/index.ts";
+import { createEmbeddedBus } from "../../app/src/embedded/bus/index.ts";
+import { type Bus, CommandResult, type Log, topics } from "../../schemas/src/index.ts";
 
 /* Control planes and their agents on a bus of their own, for one test. */
 
@@ -17,16 +17,21 @@ afterEach(async () => {
 });
 
 export interface World {
-  readonly bus: EmbeddedBus;
+  readonly bus: Bus;
   readonly fleet: Fleet;
   readonly dir: string;
   /** Every result on the bus, in order. */
   readonly results: CommandResult[];
 }
 
-export const openWorld = async (config?: unknown): Promise<World> => {
+const embedded = (dir: string): Promise<Bus> => createEmbeddedBus({ dir, topics: topics(), now: Date.now, log });
+
+export const openWorld = async (
+  config?: unknown,
+  openBus: (dir: string) => Promise<Bus> = embedded,
+): Promise<World> => {
   const dir = await mkdtemp(join(tmpdir(), "homeostat-control-"));
-  const bus = await createEmbeddedBus({ dir, topics: topics(), now: Date.now, log });
+  const bus = await openBus(dir);
   const fleet = new Fleet({ bus, dir: join(dir, "control"), log, config });
   const results: CommandResult[] = [];
   const observer = await bus.consume({

@@ -155,6 +155,7 @@ interface WorldOptions {
   readonly config?: unknown;
   /** What a restart does to the service; null: the agent never answers. */
   readonly restart?: (world: World) => Partial<CommandResult> | null;
+  readonly changingAt?: (site: string) => number;
 }
 
 /** A host with one service, its agent and its detector, as the engine meets them: on the bus, and through facts. */
@@ -184,11 +185,13 @@ class World {
   readonly #bus: EmbeddedBus;
   readonly #own: Bus;
   readonly #restart: NonNullable<WorldOptions["restart"]>;
+  readonly #changingAt: NonNullable<WorldOptions["changingAt"]>;
   readonly #answers = new Map<string, CommandResult>();
   readonly #engines = new Set<Engine>();
   #ids = 0;
 
-  constructor(dir: string, clock: VirtualClock, bus: EmbeddedBus, { config, restart }: WorldOptions) {
+  constructor(dir: string, clock: VirtualClock, bus: EmbeddedBus, { config, restart, changingAt }: WorldOptions) {
+    this.#changingAt = changingAt ?? (() => 0);
     this.dir = dir;
     this.clock = clock;
     this.#bus = bus;
@@ -234,19 +237,23 @@ class World {
     });
     const beat = async (): Promise<void> => {
       this.clock.after(10_000, () => void beat());
-      await this.say("agent.heartbeats", "a", {
-        host: "a",
-        agent_version: "0",
-        state: "online",
-        problems: [],
-        at_unix_ms: this.clock.now(),
-        started_at_unix_ms: START,
-        ledger: { produced: 0, delivered: 0, spooled: 0, dropped: {} },
-        spool_bytes: 0,
-        site: "dc-1",
-      });
+      await this.beat("a");
     };
     await beat();
+  }
+
+  async beat(host: string): Promise<void> {
+    await this.say("agent.heartbeats", host, {
+      host,
+      agent_version: "0",
+      state: "online",
+      problems: [],
+      at_unix_ms: this.clock.now(),
+      started_at_unix_ms: START,
+      ledger: { produced: 0, delivered: 0, spooled: 0, dropped: {} },
+      spool_bytes: 0,
+      site: "dc-1",
+    });
   }
 
   #life(publishesMax: number, mishap: Mishap = "death"): Life {
@@ -302,6 +309,7 @@ class World {
       config: this.config,
       facts: this.facts,
       signingKey: privateKey,
+      changingAt: this.#changingAt,
       now: this.clock.now,
       log,
       newId: () => {
@@ -525,6 +533,15 @@ describe("the engine, on the embedded bus, with an agent that answers", () => {
         targets: { count: 1, sites: { "dc-1": { targeted: 1, of: 1 } } },
       },
     ]);
+  });
+
+  it("says in its grants what others are changing at the same site, and never more than the site", async () => {
+    const world = await openWorld({ changingAt: (site) => (site === "dc-1" ? 3 : 0) });
+    await world.leader();
+    for (const host of ["b", "c"]) await world.beat(host);
+    await world.say("detect.findings", "a", finding());
+    await world.until("resolved", isOver(world));
+    expect(world.grants[0]?.targets.sites).toEqual({ "dc-1": { targeted: 3, of: 3 } });
   });
 
   it("only tells what it would do where the runbook says suggest", async () => {

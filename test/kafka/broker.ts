@@ -68,13 +68,13 @@ const freePorts = async (count: number): Promise<readonly number[]> => {
   );
 };
 
-const properties = (options: { port: number; controllerPort: number; dir: string }): string =>
+const properties = (options: { port: number; controllerPort: number; advertisedPort: number; dir: string }): string =>
   Object.entries({
     "process.roles": "broker,controller",
     "node.id": 1,
     "controller.quorum.voters": `1@127.0.0.1:${options.controllerPort}`,
     listeners: `PLAINTEXT://127.0.0.1:${options.port},CONTROLLER://127.0.0.1:${options.controllerPort}`,
-    "advertised.listeners": `PLAINTEXT://127.0.0.1:${options.port}`,
+    "advertised.listeners": `PLAINTEXT://127.0.0.1:${options.advertisedPort}`,
     "controller.listener.names": "CONTROLLER",
     "log.dirs": join(options.dir, "data"),
     "auto.create.topics.enable": false,
@@ -104,13 +104,14 @@ export class Broker {
     this.#classPath = options.classPath;
   }
 
-  static async create(): Promise<Broker> {
+  /** `advertisedPort`: where clients are told to find it, when something stands in between. */
+  static async create(advertisedPort?: number): Promise<Broker> {
     await need("java", ["-version"], "Java 17 or newer");
     const jars = await classPath();
     const dir = await mkdtemp(join(tmpdir(), "homeostat-kafka-"));
     const [port = 0, controllerPort = 0] = await freePorts(2);
     const file = join(dir, "server.properties");
-    await writeFile(file, properties({ port, controllerPort, dir }));
+    await writeFile(file, properties({ port, controllerPort, advertisedPort: advertisedPort ?? port, dir }));
     const cluster = randomBytes(16).toString("base64url");
     await run("java", ["-cp", jars, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", file], {
       env: environment(),

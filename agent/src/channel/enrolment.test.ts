@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { EnrolRequest, parseToken, requestMac, tokenText } from "./enrolment.ts";
+import { EnrolReply, EnrolRequest, parseToken, requestMac, tokenText } from "./enrolment.ts";
 
 const token = fc.record({
   id: fc.stringMatching(/^[0-9a-f]{16}$/),
@@ -51,4 +51,38 @@ test("no part of a request can be altered without its proof failing", () => {
   for (const each of altered) expect(requestMac(each, secret)).not.toBe(mac);
   expect(requestMac(request, Buffer.alloc(32, 2))).not.toBe(mac);
   expect(EnrolRequest.safeParse({ ...request, mac }).success).toBe(true);
+});
+
+test("text without a canonical form, which nothing can be proved of, is malformed in a request and in a reply", () => {
+  const request = {
+    type: "enrol",
+    token_id: "0123456789abcdef",
+    host: "web-1",
+    spki: "key",
+    names: [],
+    nonce: "0".repeat(32),
+    signature: "c2ln",
+    mac: "0".repeat(64),
+  };
+  const reply = {
+    type: "enrolled",
+    host: "web-1",
+    site: "a",
+    certificate: "c",
+    authority: "a",
+    command_keys: ["k"],
+    servers: ["s"],
+    mac: "",
+  };
+  const broken = "\ud800";
+  expect(EnrolRequest.safeParse(request).success).toBe(true);
+  expect(EnrolReply.safeParse(reply).success).toBe(true);
+  expect(EnrolRequest.safeParse({ ...request, spki: broken }).success).toBe(false);
+  for (const change of [
+    { certificate: broken },
+    { authority: broken },
+    { command_keys: [broken] },
+    { servers: [broken] },
+  ])
+    expect(EnrolReply.safeParse({ ...reply, ...change }).success).toBe(false);
 });

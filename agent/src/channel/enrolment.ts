@@ -2,7 +2,13 @@ import { createHash, createHmac, type KeyObject, sign, timingSafeEqual, verify }
 import { canonicalJson, IdentityName, SiteName } from "@homeostat/schemas";
 import { z } from "zod";
 
-const Spki = z.string().max(1_024);
+/** What has a canonical form, and so a MAC and a signature: a lone surrogate has none. */
+const Text = (charsMax: number) =>
+  z
+    .string()
+    .max(charsMax)
+    .refine((text) => text.isWellFormed(), { error: "not well-formed Unicode" });
+const Spki = Text(1_024);
 const Mac = z.string().regex(/^[0-9a-f]{64}$/, "want 64 hex digits");
 const Signature = z.base64().max(256);
 
@@ -33,7 +39,7 @@ export const EnrolRequest = z.discriminatedUnion("type", [
   /** Of a site server, or of an agent whose certificate expired while it was off (an agent that is connected asks through its session). */
   z.strictObject({
     type: z.literal("renew"),
-    certificate: z.string().max(16_384),
+    certificate: Text(16_384),
     spki: Spki,
     names: SubjectNames,
     /** By the private half of `spki`. */
@@ -137,12 +143,12 @@ export const Enrolled = z.strictObject({
   host: IdentityName,
   site: SiteName,
   /** With the authority's behind it. */
-  certificate: z.string().max(32_768),
-  authority: z.string().max(16_384),
+  certificate: Text(32_768),
+  authority: Text(16_384),
   /** Public halves (SPKI, PEM) of the keys that control signs with. */
-  command_keys: z.array(z.string().max(1_024)).min(1).max(16),
+  command_keys: z.array(Text(1_024)).min(1).max(16),
   /** `host:port` of the site's servers. */
-  servers: z.array(z.string().max(512)).max(64),
+  servers: z.array(Text(512)).max(64),
   /** HMAC-SHA256 with the token's secret over everything else and the request's mac; empty for a renewal. */
   mac: z.union([Mac, z.literal("")]),
 });

@@ -91,7 +91,6 @@ export type SiteHello = z.infer<typeof SiteHello>;
 export const AgentUp = z.object({
   host: Name,
   address: z.string().max(128),
-  certificate_pem: z.string().max(16_384),
 });
 export type AgentUp = z.infer<typeof AgentUp>;
 

@@ -40,7 +40,7 @@ class Counter {
     this.#bytes += bytes;
     if (this.#messages >= MESSAGES_MAX || this.#bytes > BYTES_MAX)
       throw new SealError("the session has sealed as much as one key may");
-    this.nonce.writeUIntBE(this.#messages, COUNTER_BYTES - 6, 6);
+    this.nonce.writeUInt32BE(this.#messages, COUNTER_BYTES - 4);
     this.#messages += 1;
     return this.nonce;
   }

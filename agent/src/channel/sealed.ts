@@ -12,8 +12,9 @@ import {
 } from "node:crypto";
 import { HostName, keyId, UnixMs } from "@homeostat/schemas";
 import { z } from "zod";
+import { readCertificate } from "./known-certificates.ts";
 import { SealError, type SealedSession, type SessionKeys, sealedSession } from "./sealed-session.ts";
-import { CERTIFICATE_BYTES_MAX, readAuthority, roleOf, serialOf, whyNotIssued } from "./tls-identity.ts";
+import { CERTIFICATE_BYTES_MAX } from "./tls-identity.ts";
 
 export { SealError, type SealedSession } from "./sealed-session.ts";
 
@@ -220,14 +221,6 @@ export const acceptHandshake = (
   }
 };
 
-const certificateOf = (base64: string): X509Certificate | null => {
-  try {
-    return new X509Certificate(Buffer.from(base64, "base64"));
-  } catch {
-    return null;
-  }
-};
-
 const judgeHello = (
   {
     part,
@@ -236,20 +229,17 @@ const judgeHello = (
   }: { readonly part: Buffer; readonly fields: z.infer<typeof Hello>; readonly signature: Buffer },
   control: HandshakeControl,
 ): { readonly host: string; readonly serial: string; readonly site: string } | { readonly refused: string } => {
-  const certificate = certificateOf(fields.certificate);
-  if (certificate === null) return { refused: "the hello's certificate cannot be read" };
-  const fault = whyNotIssued(certificate, {
-    authorities: control.authorities.map(readAuthority),
+  const certificate = readCertificate(Buffer.from(fields.certificate, "base64"), {
+    authorities: control.authorities,
     nowUnixMs: control.now,
   });
-  if (fault !== null) return { refused: fault };
-  const role = roleOf(certificate);
+  if (typeof certificate === "string") return { refused: certificate };
+  const { role, serial } = certificate;
   if (role?.kind !== "agent") return { refused: "the hello's certificate is not an agent's" };
   if (role.name !== fields.host)
     return { refused: `the hello is for ${JSON.stringify(fields.host)}, its certificate for ${role.name}` };
   if (!verify("sha256", Buffer.concat([HELLO_LABEL, part]), certificate.publicKey, signature))
     return { refused: "the hello's signature does not match it" };
-  const serial = serialOf(certificate);
   const why = control.mayConnect(role.name, serial);
   return why === null ? { host: role.name, serial, site: role.site } : { refused: why };
 };

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { connect as connectTls, type TLSSocket } from "node:tls";
+import { connect as connectTls, createSecureContext, type SecureContext, type TLSSocket } from "node:tls";
 import { checkPeer, clientTls, type Expected, type Peer, type TlsIdentity } from "./tls-identity.ts";
 import { lean } from "./tls-lean.ts";
 
@@ -41,6 +41,16 @@ const SECURE_TIMEOUT_MS = 12_000;
 /** Finds connections that died below us even where nothing is sent; the kernel does it alone. */
 const KEEP_ALIVE_MS = 30_000;
 
+/** To read an identity's key and certificate costs as much as the rest of a handshake: once, and not at each attempt. */
+const contexts = new WeakMap<object, SecureContext>();
+const NOBODY = {};
+const contextOf = (identity: TlsIdentity | null): SecureContext => {
+  const context =
+    contexts.get(identity ?? NOBODY) ?? createSecureContext({ ...clientTls(identity), ...lean(identity) });
+  contexts.set(identity ?? NOBODY, context);
+  return context;
+};
+
 /** Resolves once both ends have shown who they are. */
 export const dialTls = (options: DialOptions): Promise<Dialled> => {
   const { server, identity, expected, now, session, onSession, signal, localAddress } = options;
@@ -49,7 +59,7 @@ export const dialTls = (options: DialOptions): Promise<Dialled> => {
   return new Promise((resolve, reject) => {
     const socket = connectTls({
       ...clientTls(identity),
-      ...lean(identity),
+      secureContext: contextOf(identity),
       host,
       port: Number(server.slice(at + 1)),
       ...(localAddress === undefined ? {} : { localAddress }),

@@ -30,7 +30,6 @@ export interface Expected {
 export interface Peer extends Role {
   /** In hex, lower case. */
   readonly serial: string;
-  readonly certificatePem: string;
 }
 
 export const CERTIFICATE_BYTES_MAX = 6_144;
@@ -135,10 +134,19 @@ export const whyNotIssued = (certificate: X509Certificate, { authorities, nowUni
   );
   if (issuer === undefined) return "the certificate is not from our authority";
   if (nowUnixMs === null) return null;
-  if (nowUnixMs + CLOCK_SLACK_MS < certificate.validFromDate.getTime())
-    return `the certificate is not valid before ${certificate.validFromDate.toISOString()}`;
-  if (nowUnixMs - CLOCK_SLACK_MS > certificate.validToDate.getTime())
-    return `the certificate has expired at ${certificate.validToDate.toISOString()}`;
+  const [fromUnixMs, toUnixMs] = [certificate.validFromDate.getTime(), certificate.validToDate.getTime()];
+  return whyNotNow({ fromUnixMs, toUnixMs }, nowUnixMs);
+};
+
+/** Why a certificate of this life does not count at this time, or null. */
+export const whyNotNow = (
+  { fromUnixMs, toUnixMs }: { readonly fromUnixMs: number; readonly toUnixMs: number },
+  nowUnixMs: number,
+): string | null => {
+  if (nowUnixMs + CLOCK_SLACK_MS < fromUnixMs)
+    return `the certificate is not valid before ${new Date(fromUnixMs).toISOString()}`;
+  if (nowUnixMs - CLOCK_SLACK_MS > toUnixMs)
+    return `the certificate has expired at ${new Date(toUnixMs).toISOString()}`;
   return null;
 };
 
@@ -196,7 +204,7 @@ export const judgePeer = (
     return { refused: `want the certificate of ${nameOf(expected.kind)}, this is that of ${nameOf(role.kind)}` };
   if (expected.site !== null && role.site !== expected.site)
     return { refused: `want the site ${expected.site}, this certificate is of ${role.site}` };
-  return { ...role, serial: serialOf(certificate), certificatePem: certificate.toString() };
+  return { ...role, serial: serialOf(certificate) };
 };
 
 const nameOf = (kind: Role["kind"]): string => ({ agent: "an agent", site: "a site server", control: "control" })[kind];

@@ -1,6 +1,6 @@
 import type { Timers } from "./timers.ts";
 
-/** An agent tells a result again after 15 s without an acknowledgement, and holds 64 until then. */
+/** An agent tells a result again after 15 s without an acknowledgement, and holds 64 until then. What is held goes after one to two of these. */
 const HELD_MS = 4_000;
 const HELD_MAX = 16;
 
@@ -15,7 +15,9 @@ export interface AckPorts {
  */
 export class Acks {
   readonly #ports: AckPorts;
-  readonly #held = new Map<string, string[]>();
+  #held = new Map<string, string[]>();
+  /** Held since before the time began that runs now. */
+  #older = new Map<string, string[]>();
   #isTimed = false;
 
   constructor(ports: AckPorts) {
@@ -23,27 +25,36 @@ export class Acks {
   }
 
   add(host: string, commandIds: readonly string[]): void {
-    const held = this.#held.get(host);
-    if (held === undefined) this.#held.set(host, [...commandIds]);
-    else held.push(...commandIds);
-    if ((held?.length ?? commandIds.length) >= HELD_MAX) this.flush(host);
-    else this.#flushLater();
+    const held = this.#older.get(host) ?? this.#held.get(host) ?? [];
+    if (held.length === 0) this.#held.set(host, held);
+    held.push(...commandIds);
+    if (held.length >= HELD_MAX) this.#tell(host);
+    else this.#tellLater();
   }
 
-  /** The host is about to be sent something: what is held goes ahead of it, and with it. */
-  flush(host: string): void {
-    const held = this.#held.get(host);
-    if (held === undefined) return;
-    this.#held.delete(host);
-    this.#ports.tell(host, held);
+  /** The host is about to be sent something: what is held goes with it. */
+  take(host: string): readonly string[] | null {
+    const held = this.#older.get(host) ?? this.#held.get(host);
+    if (held === undefined) return null;
+    if (!this.#older.delete(host)) this.#held.delete(host);
+    return held;
   }
 
-  #flushLater(): void {
+  #tell(host: string): void {
+    const held = this.take(host);
+    if (held !== null) this.#ports.tell(host, held);
+  }
+
+  #tellLater(): void {
     if (this.#isTimed) return;
     this.#isTimed = true;
     this.#ports.timers.after(HELD_MS, () => {
       this.#isTimed = false;
-      for (const host of [...this.#held.keys()]) this.flush(host);
+      const due = this.#older;
+      this.#older = this.#held;
+      this.#held = new Map();
+      for (const [host, commandIds] of due) this.#ports.tell(host, commandIds);
+      if (this.#older.size > 0) this.#tellLater();
     });
   }
 }

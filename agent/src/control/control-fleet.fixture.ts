@@ -23,7 +23,7 @@ import {
 } from "@homeostat/schemas";
 import { Connection, type ConnectionOwner } from "../channel/connection.ts";
 import { FRAME, FRAME_BYTES_MAX, jsonBody, u32 } from "../channel/frame.ts";
-import { type FromAgent, ToAgent } from "../channel/messages.ts";
+import { type FromAgent, saidToAgent, ToAgent } from "../channel/messages.ts";
 import { type AgentHandshake, beginHandshake, type SealedSession } from "../channel/sealed.ts";
 import { type Control, createControl } from "./control.ts";
 import { ControlConfig } from "./control-config.ts";
@@ -91,9 +91,9 @@ export class Life {
       if (this.isDead) throw new Error("killed");
     };
     this.bus = {
-      publish: async (messages: readonly OutgoingMessage[]) => {
+      publish: async (messages, options) => {
         alive();
-        await inner.publish(messages);
+        await inner.publish(messages, options);
         this.publishes += 1;
         this.publishesLeft -= 1;
         if (this.publishesLeft <= 0) this.isDead = true;
@@ -189,7 +189,9 @@ export class FakeAgent {
       this.#sealed = this.#handshake.finish(bytes, this.#control);
       this.say({ type: "heartbeat", heartbeat: beat });
       for (const result of this.unacknowledged.values()) this.say({ type: "result", result });
-    } else if (this.#sealed !== null) this.#hear(ToAgent.parse(JSON.parse(this.#sealed.open(bytes).toString())));
+    } else if (this.#sealed !== null)
+      for (const said of saidToAgent(JSON.parse(this.#sealed.open(bytes).toString())) ?? [])
+        this.#hear(ToAgent.parse(said));
   }
 
   say(message: FromAgent): void {
@@ -273,8 +275,7 @@ class FakeSite implements ConnectionOwner {
     this.#next += 1;
     this.#agents.set(session, agent);
     agent.session = session;
-    const { host, certificatePem: certificate_pem } = agent;
-    this.connection.send(FRAME.agentUp, u32(session), jsonBody({ host, address: "test", certificate_pem }));
+    this.connection.send(FRAME.agentUp, u32(session), jsonBody({ host: agent.host, address: "test" }));
     agent.up((type, bytes) => this.connection.send(type, u32(session), bytes), this.#fleet.time.now());
     return session;
   }

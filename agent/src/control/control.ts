@@ -66,6 +66,8 @@ export interface Control {
   submit(request: JobRequest, by: Principal): Promise<Job | Refused>;
   preview(request: JobRequest, by: Principal): JobPreview | Refused;
   jobs(filter: JobFilter): readonly Job[];
+  /** Hosts of a site that jobs are changing at this moment: whoever sends commands of their own says so in their grants. */
+  changingAt(site: string): number;
   job(id: string): JobView | null;
   /**
    * The job as it is now comes before this returns; nothing comes of a job that is not known. A follower that throws is let go.
@@ -263,17 +265,21 @@ class LeasedControl implements Control {
     return this.#reign?.term.book.list(filter) ?? [];
   }
 
+  changingAt(site: string): number {
+    return this.#reign?.term.book.changingAt(site) ?? 0;
+  }
+
   job(id: string): JobView | null {
     return this.#reign?.term.book.view(id) ?? null;
   }
 
   follow(id: string, listener: (event: JobEvent) => void): () => void {
     const term = this.#reign?.term;
-    const view = term?.book.view(id) ?? null;
-    if (term === undefined || view === null) return () => undefined;
-    listener({ type: "job", job: view.job });
+    const job = term?.book.current(id) ?? null;
+    if (term === undefined || job === null) return () => undefined;
+    listener({ type: "job", job });
     if (term.book.liveRun(id) !== null) return term.followers.add(id, listener);
-    listener({ type: "end", job: view.job });
+    listener({ type: "end", job });
     return () => undefined;
   }
 
@@ -288,7 +294,8 @@ class LeasedControl implements Control {
   }
 
   #send(host: string, message: object): boolean {
-    return this.#reign?.term.sessions.send(host, JSON.stringify(message)) === "sent";
+    const sessions = this.#reign?.term.sessions;
+    return sessions?.hasRoom(host) === true && sessions.send(host, JSON.stringify(message));
   }
 
   health(): ControlHealth {

@@ -37,13 +37,8 @@ const open = () => {
   };
   const dispatcher = new Dispatcher({
     reach: () => world.reach,
+    hasRoom: (host) => here.has(host) && !world.isFull,
     send: (host, message) => {
-      if (!here.has(host)) return "gone";
-      if (world.isFull) return "full";
-      note(host, message);
-      return "sent";
-    },
-    tell: (host, message) => {
       if (here.has(host)) note(host, message);
       return here.has(host);
     },
@@ -85,7 +80,7 @@ describe("the dispatcher", () => {
     take(dispatch("c", ["a"]));
     expect(sent).toEqual([]);
     world.isFull = false;
-    dispatcher.drained();
+    dispatcher.goOn("a");
     expect(sent).toEqual([{ host: "a", type: "command", id: "c" }]);
   });
 
@@ -139,7 +134,7 @@ describe("the dispatcher", () => {
     dispatcher.connected("a");
     expect(sent).toEqual([]);
     world.reach = "channel";
-    dispatcher.readmitted("a");
+    dispatcher.goOn("a");
     expect(sent).toHaveLength(1);
   });
 

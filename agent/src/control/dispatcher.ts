@@ -32,10 +32,10 @@ export type Reach =
 
 export interface DispatcherPorts {
   reach(host: string): Reach;
-  /** full: the host's site server does not keep up, and nothing was sent; gone: there is no session. */
-  send(host: string, message: string): "sent" | "full" | "gone";
-  /** Also when the way is full: what is short and must not wait. False: there is no session. */
-  tell(host: string, message: string): boolean;
+  /** False: there is no session, or its site server is behind. `connected` or `goOn` is called when there is a way. */
+  hasRoom(host: string): boolean;
+  /** Also without room, for what is short and must not wait. False: there is no session. */
+  send(host: string, message: string): boolean;
   /** A result that control itself decides; on the bus like any other. */
   conclude(result: CommandResult): void;
   onState(commandId: string, host: string, state: InvocationState, atUnixMs: number): void;
@@ -51,6 +51,8 @@ interface Entry {
   readonly head: string;
   readonly commandAt: (index: number) => { readonly proof: unknown };
   open: number;
+  /** When its invocations are looked at next: all have the same deadlines. */
+  dueAtUnixMs: number;
 }
 
 interface Invocation {
@@ -60,17 +62,20 @@ interface Invocation {
   state: InvocationState;
   /** It may have reached the host: only the host knows what became of it. */
   isHandedOut: boolean;
+  /** Not sent in this session. */
+  isWaiting: boolean;
   /** Control has decided its end, and waits for that to be on the bus. */
   isConcluded: boolean;
-  dueAtUnixMs: number;
 }
 
 /** One host's commands that have not ended. */
 interface HostQueue {
+  /** Oldest first. */
   readonly pending: Map<string, Invocation>;
-  /** Not sent in this session, oldest first. */
-  readonly waiting: Map<string, Invocation>;
-  readonly cancels: Map<string, SignedCancel>;
+  /** How many of them wait. */
+  waiting: number;
+  /** null: none; most hosts never have any. */
+  cancels: Map<string, SignedCancel> | null;
 }
 
 /**
@@ -81,10 +86,8 @@ export class Dispatcher {
   readonly #ports: DispatcherPorts;
   readonly #entries = new Map<string, Entry>();
   readonly #hosts = new Map<string, HostQueue>();
-  readonly #deadlines = new Deadlines<Invocation>();
+  readonly #deadlines = new Deadlines<Entry>();
   #pending = 0;
-  /** Hosts whose server was behind when there was something for them. */
-  readonly #stalled = new Set<string>();
 
   constructor(ports: DispatcherPorts) {
     this.#ports = ports;
@@ -97,8 +100,8 @@ export class Dispatcher {
   /** Commands that were never handed out. */
   held(): number {
     let held = 0;
-    for (const { waiting } of this.#hosts.values())
-      for (const { isHandedOut } of waiting.values()) if (!isHandedOut) held += 1;
+    for (const { pending } of this.#hosts.values())
+      for (const { isWaiting, isHandedOut } of pending.values()) if (isWaiting && !isHandedOut) held += 1;
     return held;
   }
 
@@ -128,6 +131,7 @@ export class Dispatcher {
       head: `{"type":"command","command":{"signed":${JSON.stringify(dispatch.signed)},"args":${JSON.stringify(dispatch.args)},`,
       commandAt: lazily(() => commandsOf(dispatch)),
       open: 0,
+      dueAtUnixMs: grant.not_after_unix_ms,
     };
     this.#entries.set(grant.command_id, entry);
     const hosts: string[] = [];
@@ -141,29 +145,30 @@ export class Dispatcher {
         host,
         state: "queued",
         isHandedOut,
+        isWaiting: reach !== "bus",
         isConcluded: false,
-        dueAtUnixMs: 0,
       };
-      if (this.#add(invocation, reach)) hosts.push(host);
+      if (this.#add(invocation)) hosts.push(host);
     }
     if (entry.open === 0) this.#entries.delete(grant.command_id);
+    else this.#deadlines.add(entry.dueAtUnixMs, entry);
     for (const host of hosts) this.#send(host);
   }
 
-  #add(invocation: Invocation, reach: Reach): boolean {
-    const { entry, host, isHandedOut } = invocation;
+  #add(invocation: Invocation): boolean {
+    const { entry, host, isHandedOut, isWaiting } = invocation;
     const queue = this.#queueOf(host);
     if (!isHandedOut && (queue.pending.size >= PENDING_PER_HOST_MAX || this.#pending >= PENDING_MAX)) {
       const [count, of] =
         queue.pending.size >= PENDING_PER_HOST_MAX ? [PENDING_PER_HOST_MAX, "for this host"] : [PENDING_MAX, "in all"];
+      invocation.isWaiting = false;
       this.#conclude(invocation, "refused", `${count} commands wait ${of} already; it was not handed out`);
       return false;
     }
     queue.pending.set(entry.grant.command_id, invocation);
-    if (reach !== "bus") queue.waiting.set(entry.grant.command_id, invocation);
+    if (isWaiting) queue.waiting += 1;
     entry.open += 1;
     this.#pending += 1;
-    this.#watch(invocation);
     return true;
   }
 
@@ -181,10 +186,11 @@ export class Dispatcher {
         this.#conclude(invocation, "cancelled", `cancelled by ${cancelled_by} before it was handed out`);
         continue;
       }
+      queue.cancels ??= new Map();
       queue.cancels.set(command_id, signed);
       const oldest = queue.cancels.size > CANCELS_PER_HOST_MAX ? queue.cancels.keys().next() : null;
       if (oldest !== null && !oldest.done) queue.cancels.delete(oldest.value);
-      this.#ports.tell(host, cancelText(signed));
+      this.#ports.send(host, cancelText(signed));
     }
   }
 
@@ -192,22 +198,18 @@ export class Dispatcher {
   connected(host: string): void {
     const queue = this.#hosts.get(host);
     if (queue === undefined) return;
-    for (const cancel of queue.cancels.values()) this.#ports.tell(host, cancelText(cancel));
-    for (const [commandId, invocation] of queue.pending)
-      if (!invocation.isConcluded) queue.waiting.set(commandId, invocation);
+    for (const cancel of queue.cancels?.values() ?? []) this.#ports.send(host, cancelText(cancel));
+    for (const invocation of queue.pending.values()) {
+      if (invocation.isConcluded || invocation.isWaiting) continue;
+      invocation.isWaiting = true;
+      queue.waiting += 1;
+    }
     this.#send(host);
   }
 
-  /** It may be sent commands again. */
-  readmitted(host: string): void {
+  /** It is readmitted, or its site server has room again: what waits may be sent. */
+  goOn(host: string): void {
     this.#send(host);
-  }
-
-  /** A site server has caught up. */
-  drained(): void {
-    const stalled = [...this.#stalled];
-    this.#stalled.clear();
-    for (const host of stalled) this.#send(host);
   }
 
   progressed(commandId: string, host: string, state: "accepted" | "running", atUnixMs: number): void {
@@ -222,15 +224,18 @@ export class Dispatcher {
     const queue = this.#hosts.get(host);
     const invocation = queue?.pending.get(commandId);
     if (queue === undefined || invocation === undefined) return false;
+    const { entry } = invocation;
     queue.pending.delete(commandId);
-    queue.waiting.delete(commandId);
-    queue.cancels.delete(commandId);
+    if (invocation.isWaiting) queue.waiting -= 1;
+    queue.cancels?.delete(commandId);
     if (queue.pending.size === 0) this.#hosts.delete(host);
     this.#pending -= 1;
-    this.#deadlines.delete(invocation.dueAtUnixMs, invocation);
-    invocation.entry.open -= 1;
-    if (invocation.entry.open === 0) this.#entries.delete(commandId);
-    if (queue.waiting.size > 0) this.#send(host);
+    entry.open -= 1;
+    if (entry.open === 0) {
+      this.#entries.delete(commandId);
+      this.#deadlines.delete(entry.dueAtUnixMs, entry);
+    }
+    if (queue.waiting > 0) this.#send(host);
     return true;
   }
 
@@ -241,57 +246,43 @@ export class Dispatcher {
   /** What is overdue: nobody was given it, or nobody knows what became of it. */
   tick(): void {
     const now = this.#ports.now();
-    for (const invocation of this.#deadlines.due(now)) {
-      const { entry, host, isHandedOut } = invocation;
-      if (!this.isOpen(entry.grant.command_id, host)) continue;
-      if (!isHandedOut) {
-        const isBarred = this.#ports.reach(host) === "barred";
-        const why = isBarred ? "the host is quarantined or revoked" : "the host was not here in time";
-        this.#conclude(invocation, "expired", `${why}; it was not handed out`);
-      } else if (now > this.#lostAt(entry)) {
-        this.#conclude(
-          invocation,
-          "lost",
-          "nothing was heard of it by the time it must have ended; it is not run again",
-        );
-      } else this.#watch(invocation);
+    for (const entry of this.#deadlines.due(now)) {
+      const lostAt = entry.grant.not_after_unix_ms + entry.grant.timeout_ms + this.#ports.lostGraceMs;
+      for (const host of entry.dispatch.hosts) {
+        const invocation = this.#hosts.get(host)?.pending.get(entry.grant.command_id);
+        if (invocation !== undefined && !invocation.isConcluded) this.#giveUp(invocation, now > lostAt);
+      }
+      if (now > lostAt) continue;
+      entry.dueAtUnixMs = lostAt;
+      this.#deadlines.add(lostAt, entry);
     }
   }
 
-  #lostAt({ grant }: Entry): number {
-    return grant.not_after_unix_ms + grant.timeout_ms + this.#ports.lostGraceMs;
-  }
-
-  #watch(invocation: Invocation): void {
-    const { entry, isHandedOut } = invocation;
-    invocation.dueAtUnixMs = isHandedOut ? this.#lostAt(entry) : entry.grant.not_after_unix_ms;
-    this.#deadlines.add(invocation.dueAtUnixMs, invocation);
+  #giveUp(invocation: Invocation, isLost: boolean): void {
+    if (!invocation.isHandedOut) {
+      const isBarred = this.#ports.reach(invocation.host) === "barred";
+      const why = isBarred ? "the host is quarantined or revoked" : "the host was not here in time";
+      this.#conclude(invocation, "expired", `${why}; it was not handed out`);
+    } else if (isLost)
+      this.#conclude(invocation, "lost", "nothing was heard of it by the time it must have ended; it is not run again");
   }
 
   #send(host: string): void {
     const queue = this.#hosts.get(host);
     if (queue === undefined || this.#ports.reach(host) !== "channel") return;
-    for (const [commandId, invocation] of queue.waiting) {
-      if (queue.pending.size - queue.waiting.size >= IN_FLIGHT_PER_HOST_MAX) return;
-      const isTooLate = !invocation.isHandedOut && this.#ports.now() > invocation.entry.grant.not_after_unix_ms;
-      if (isTooLate) continue;
-      const sent = this.#ports.send(host, this.#textOf(invocation));
-      if (sent === "full") this.#stalled.add(host);
-      if (sent !== "sent") return;
-      queue.waiting.delete(commandId);
-      this.#handOut(commandId, invocation);
-    }
-  }
-
-  #handOut(commandId: string, invocation: Invocation): void {
-    if (!invocation.isHandedOut) {
-      this.#deadlines.delete(invocation.dueAtUnixMs, invocation);
+    for (const invocation of queue.pending.values()) {
+      if (queue.waiting === 0 || queue.pending.size - queue.waiting >= IN_FLIGHT_PER_HOST_MAX) return;
+      const { isWaiting, isHandedOut, entry } = invocation;
+      if (!isWaiting || (!isHandedOut && this.#ports.now() > entry.grant.not_after_unix_ms)) continue;
+      // Asked before its text is made: a server that is behind has thousands of hosts that wait.
+      if (!this.#ports.hasRoom(host) || !this.#ports.send(host, this.#textOf(invocation))) return;
+      invocation.isWaiting = false;
       invocation.isHandedOut = true;
-      this.#watch(invocation);
+      queue.waiting -= 1;
+      if (invocation.state !== "queued") continue;
+      invocation.state = "delivered";
+      this.#ports.onState(entry.grant.command_id, host, "delivered", this.#ports.now());
     }
-    if (invocation.state !== "queued") return;
-    invocation.state = "delivered";
-    this.#ports.onState(commandId, invocation.host, "delivered", this.#ports.now());
   }
 
   #textOf({ entry, index, host }: Invocation): string {
@@ -301,8 +292,10 @@ export class Dispatcher {
   /** Stays open until its result has come back from the bus, so that a crash before that decides it again. */
   #conclude(invocation: Invocation, state: InvocationState, message: string): void {
     const { entry, host } = invocation;
+    const queue = this.#hosts.get(host);
+    if (invocation.isWaiting && queue !== undefined) queue.waiting -= 1;
+    invocation.isWaiting = false;
     invocation.isConcluded = true;
-    this.#hosts.get(host)?.waiting.delete(entry.grant.command_id);
     this.#ports.conclude({
       command_id: entry.grant.command_id,
       host,
@@ -321,7 +314,7 @@ export class Dispatcher {
   #queueOf(host: string): HostQueue {
     let queue = this.#hosts.get(host);
     if (queue === undefined) {
-      queue = { pending: new Map(), waiting: new Map(), cancels: new Map() };
+      queue = { pending: new Map(), waiting: 0, cancels: null };
       this.#hosts.set(host, queue);
     }
     return queue;

@@ -6,12 +6,16 @@ const BATCH_BYTES_MAX = 16_777_216;
 /** Of messages that wait; beyond, `push` rejects and its caller says so. */
 const WAITING_BYTES_MAX = 134_217_728;
 
+/** Of one message: it is durable, or it may be there or not. */
+export type Published = { readonly ok: true } | { readonly ok: false; readonly thrown: unknown };
+
 interface Waiting {
   readonly message: OutgoingMessage;
   readonly bytes: number;
-  readonly resolve: () => void;
-  readonly reject: (thrown: unknown) => void;
+  readonly then: (published: Published) => void;
 }
+
+const DURABLE: Published = { ok: true };
 
 export class LaneFullError extends Error {
   override readonly name = "LaneFullError";
@@ -35,18 +39,21 @@ export class PublishLane {
 
   /** Resolves when the message is durable; after a rejection it may be there none the less. */
   push(message: OutgoingMessage): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.add(message, (published) => (published.ok ? resolve() : reject(published.thrown)));
+    });
+  }
+
+  /** As `push`, without a promise for each message: `then` must not throw. @throws LaneFullError */
+  add(message: OutgoingMessage, then: (published: Published) => void): void {
     const bytes = message.value?.byteLength ?? 0;
     if (bytes > MESSAGE_BYTES_MAX)
-      return Promise.reject(
-        new LaneFullError(`a record of ${bytes} bytes: ${message.topic} takes ${MESSAGE_BYTES_MAX}`),
-      );
+      throw new LaneFullError(`a record of ${bytes} bytes: ${message.topic} takes ${MESSAGE_BYTES_MAX}`);
     if (this.#waitingBytes + bytes > WAITING_BYTES_MAX)
-      return Promise.reject(new LaneFullError(`${this.#waitingBytes} bytes wait for the bus already`));
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiting.push({ message, bytes, resolve, reject });
+      throw new LaneFullError(`${this.#waitingBytes} bytes wait for the bus already`);
+    this.#waiting.push({ message, bytes, then });
     this.#waitingBytes += bytes;
     this.#running ??= this.#run();
-    return promise;
   }
 
   get waiting(): number {
@@ -63,13 +70,14 @@ export class PublishLane {
     await null;
     while (this.#waiting.length > 0) {
       const batch = this.#next();
+      let published = DURABLE;
       try {
         await this.#before();
         await this.#bus.publish(batch.map(({ message }) => message));
-        for (const { resolve } of batch) resolve();
       } catch (thrown) {
-        for (const { reject } of batch) reject(thrown);
+        published = { ok: false, thrown };
       }
+      for (const { then } of batch) then(published);
     }
     this.#running = null;
   }

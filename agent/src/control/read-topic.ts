@@ -1,7 +1,7 @@
 import type { Bus, BusMessage, Log } from "@homeostat/schemas";
 
 /**
- * Reads a topic of one partition from `from` (an offset, or that before the end) to where it ends when the reading begins, in a group of
+ * Reads a topic of one partition from `from` (an offset, or so many before the end) to where it ends when the reading begins, in a group of
  * its own, so that nothing is committed. `take` may say false to be given no more.
  */
 export const readTopic = async (
@@ -16,7 +16,7 @@ export const readTopic = async (
   }: {
     readonly topic: string;
     readonly group: string;
-    readonly from: number | "last";
+    readonly from: number | { readonly last: number };
     readonly take: (message: BusMessage) => boolean;
     readonly signal: AbortSignal;
     readonly log: Log;
@@ -32,7 +32,7 @@ export const readTopic = async (
     topics: [topic],
     maxMessages: 1_000,
     open: async ({ earliestOffset, endOffset }) => {
-      const startOffset = Math.max(earliestOffset, from === "last" ? endOffset - 1 : from);
+      const startOffset = Math.max(earliestOffset, typeof from === "number" ? from : endOffset - from.last);
       let isDone = startOffset >= endOffset;
       if (isDone) end.resolve();
       return {

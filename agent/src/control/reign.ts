@@ -83,6 +83,7 @@ export class Reign {
       group: `control-plugins-${newId()}`,
       dataDir,
       trustedKeys: options.pluginKeys ?? [],
+      proof,
       hosts: () => this.term.registry.pluginHosts(),
       now,
       log,
@@ -140,7 +141,7 @@ export class Reign {
     const desired = this.plugins.desiredFor(agent);
     const { beside } = this.#options;
     if (host === beside?.host) beside.desired(desired);
-    else this.term.sessions.tell(host, JSON.stringify({ type: "desired", desired }));
+    else this.term.sessions.send(host, JSON.stringify({ type: "desired", desired }));
   }
 
   #tellAllDesired(): void {

@@ -1,9 +1,6 @@
 import { type CommandResult, hasEnded, type OutgoingMessage } from "@homeostat/schemas";
 import { LaneFullError, type PublishLane } from "./publish-lane.ts";
 
-/** Of one acknowledgement. */
-const ACKS_MAX = 1_000;
-
 export interface ResultPorts {
   /** Of what agents tell, which is true whoever passes it on. */
   readonly heardLane: PublishLane;
@@ -13,8 +10,10 @@ export interface ResultPorts {
   prove(message: OutgoingMessage): OutgoingMessage;
   /** Its end is on the bus already, and is not `lost`. */
   isKnown(result: CommandResult): boolean;
-  /** It is on the bus. */
+  /** It is on the bus. Must not throw. */
   settled(result: CommandResult): void;
+  /** While the record of its job, which was over already, is being written anew; rejects when that fails. */
+  amending(result: CommandResult): Promise<void> | null;
   acknowledge(host: string, commandIds: readonly string[]): void;
   count(reason: string): void;
   /** After a failure that another try may help: resolves when to try again; rejects when the term is over. */
@@ -25,7 +24,6 @@ export interface ResultPorts {
 /** Results on their way: first to the bus, then to whoever waits for them, then the agent is told that it may forget. */
 export class Results {
   readonly #ports: ResultPorts;
-  #acks = new Map<string, string[]>();
 
   constructor(ports: ResultPorts) {
     this.#ports = ports;
@@ -33,70 +31,61 @@ export class Results {
 
   /** From an agent's session. */
   heard(host: string, result: CommandResult): void {
-    const { count, isKnown } = this.#ports;
-    if (result.host !== host) {
-      count("result_of_another_host");
-      return;
-    }
-    if (!hasEnded(result.state)) {
-      count("result_without_an_end");
-      return;
-    }
-    if (isKnown(result)) {
-      this.#acknowledge(result);
-      return;
-    }
-    const { heardLane } = this.#ports;
-    void this.#publish(result, { lane: heardLane, isToldAgain: true }).then((isDurable) => {
-      if (isDurable) this.#acknowledge(result);
-    });
+    const { count, isKnown, heardLane } = this.#ports;
+    if (result.host !== host) count("result_of_another_host");
+    else if (!hasEnded(result.state)) count("result_without_an_end");
+    else if (isKnown(result)) this.#acknowledge(result);
+    else this.#publish(result, { lane: heardLane, isHeard: true });
   }
 
   /** Decided by control itself. */
   concluded(result: CommandResult): void {
-    void this.#publish(result, { lane: this.#ports.concludedLane, isToldAgain: false });
+    this.#publish(result, { lane: this.#ports.concludedLane, isHeard: false });
   }
 
-  async #publish(
-    result: CommandResult,
-    { lane, isToldAgain }: { readonly lane: PublishLane; readonly isToldAgain: boolean },
-  ): Promise<boolean> {
-    const { prove, settled, count, pause, fail } = this.#ports;
+  #publish(result: CommandResult, how: { readonly lane: PublishLane; readonly isHeard: boolean }): void {
     const value = Buffer.from(JSON.stringify(result));
-    const message = prove({ topic: "agent.results", key: result.host, value });
-    for (;;) {
-      try {
-        await lane.push(message);
-        settled(result);
-        return true;
-      } catch (thrown) {
-        // The agent tells it again: nothing is lost by not taking it now.
-        if (thrown instanceof LaneFullError && isToldAgain) {
-          count("results_full");
-          return false;
+    this.#push(result, this.#ports.prove({ topic: "agent.results", key: result.host, value }), how);
+  }
+
+  #push(
+    result: CommandResult,
+    message: OutgoingMessage,
+    how: { readonly lane: PublishLane; readonly isHeard: boolean },
+  ): void {
+    const { settled, count } = this.#ports;
+    try {
+      how.lane.add(message, (published) => {
+        if (!published.ok) {
+          this.#pushAgain(published.thrown, () => this.#push(result, message, how));
+          return;
         }
-        fail("a result could not be published, trying again", thrown);
-      }
-      try {
-        await pause();
-      } catch {
-        return false;
-      }
+        settled(result);
+        if (how.isHeard) this.#acknowledge(result);
+      });
+    } catch (thrown) {
+      // The agent tells it again: nothing is lost by not taking it now.
+      if (thrown instanceof LaneFullError && how.isHeard) count("results_full");
+      else this.#pushAgain(thrown, () => this.#push(result, message, how));
     }
   }
 
-  #acknowledge({ host, command_id }: CommandResult): void {
-    if (this.#acks.size === 0) setImmediate(() => this.#sendAcks());
-    const acks = this.#acks.get(host);
-    if (acks === undefined) this.#acks.set(host, [command_id]);
-    else acks.push(command_id);
+  #pushAgain(thrown: unknown, push: () => void): void {
+    this.#ports.fail("a result could not be published, trying again", thrown);
+    // Rejected: the term is over, and the next one hears it again.
+    this.#ports.pause().then(push, () => undefined);
   }
 
-  #sendAcks(): void {
-    const acks = this.#acks;
-    this.#acks = new Map();
-    for (const [host, commandIds] of acks)
-      for (let at = 0; at < commandIds.length; at += ACKS_MAX)
-        this.#ports.acknowledge(host, commandIds.slice(at, at + ACKS_MAX));
+  /** Not before what follows from it for a job that was over is durable too: the agent would not tell it to the next leader. */
+  #acknowledge(result: CommandResult): void {
+    const { acknowledge, amending } = this.#ports;
+    const told = amending(result);
+    if (told === null) acknowledge(result.host, [result.command_id]);
+    // Rejected: the term is over.
+    else
+      told.then(
+        () => acknowledge(result.host, [result.command_id]),
+        () => undefined,
+      );
   }
 }

@@ -1,5 +1,5 @@
 import type { Log } from "@homeostat/schemas";
-import { FromAgent } from "../channel/messages.ts";
+import { type FromAgent, fromAgentOf } from "../channel/messages.ts";
 import type { AcceptedHandshake } from "../channel/sealed.ts";
 import { SealError, type SealedSession } from "../channel/sealed.ts";
 import type { RawSession } from "./uplinks.ts";
@@ -11,6 +11,8 @@ export interface SessionPorts {
   onConfirmed(host: string, via: { readonly server: string; readonly site: string }): void;
   onGone(host: string): void;
   onMessage(host: string, message: FromAgent): void;
+  /** The site server of this host was behind when `hasRoom` was asked, and has caught up. */
+  onRoom(host: string): void;
   /** Something was turned away, for this reason. */
   count(reason: string): void;
   readonly log: Log;
@@ -29,8 +31,8 @@ export class Sessions {
   readonly #ports: SessionPorts;
   readonly #byId = new Map<string, Session>();
   readonly #current = new Map<string, Session>();
-  /** Servers that have more unread than they should. */
-  readonly #behind = new Set<string>();
+  /** Hosts that something waits for, by the server that has more unread than it should. */
+  readonly #roomless = new Map<string, Set<string>>();
   #order = 0;
 
   constructor(ports: SessionPorts) {
@@ -59,6 +61,7 @@ export class Sessions {
     this.#byId.delete(raw.id);
     if (session === undefined || this.#current.get(raw.host) !== session) return;
     this.#current.delete(raw.host);
+    this.#wantsNoRoom(raw);
     this.#ports.onGone(raw.host);
   }
 
@@ -69,20 +72,38 @@ export class Sessions {
     else this.#open(session, bytes);
   }
 
+  /** In their order, as many as there is room for. */
   drained(server: string): void {
-    this.#behind.delete(server);
+    const hosts = this.#roomless.get(server) ?? [];
+    for (const host of hosts) {
+      const raw = this.#current.get(host)?.raw;
+      if (raw?.server === server && raw.isBehind) return;
+      this.#roomless.get(server)?.delete(host);
+      this.#ports.onRoom(host);
+    }
+    this.#roomless.delete(server);
   }
 
-  send(host: string, message: string): "sent" | "full" | "gone" {
-    const session = this.#current.get(host);
-    if (session === undefined) return "gone";
-    if (this.#behind.has(session.raw.server)) return "full";
-    return this.#seal(session, message) ? "sent" : "gone";
+  /** False: it has no session, or its site server is behind, and `onRoom` tells when that is over. What is short and must not wait is sent all the same. */
+  hasRoom(host: string): boolean {
+    const raw = this.#current.get(host)?.raw;
+    if (raw === undefined) return false;
+    if (!raw.isBehind) return true;
+    const roomless = this.#roomless.get(raw.server);
+    if (roomless === undefined) this.#roomless.set(raw.server, new Set([host]));
+    else roomless.add(host);
+    return false;
   }
 
-  tell(host: string, message: string): boolean {
+  #wantsNoRoom({ server, host }: RawSession): void {
+    const roomless = this.#roomless.get(server);
+    if (roomless?.delete(host) === true && roomless.size === 0) this.#roomless.delete(server);
+  }
+
+  /** Under one seal. False: there is no session. */
+  send(host: string, ...messages: readonly string[]): boolean {
     const session = this.#current.get(host);
-    return session !== undefined && this.#seal(session, message);
+    return session !== undefined && this.#seal(session, messages);
   }
 
   end(host: string, reason: string): void {
@@ -123,7 +144,7 @@ export class Sessions {
       return;
     }
     if (!session.isConfirmed && !this.#confirm(session)) return;
-    const message = read(plain);
+    const message = fromAgentOf(plain);
     if (message !== null) {
       this.#ports.onMessage(raw.host, message);
       return;
@@ -145,18 +166,16 @@ export class Sessions {
     }
     session.isConfirmed = true;
     this.#current.set(raw.host, session);
+    if (before !== undefined) this.#wantsNoRoom(before.raw);
     if (before !== undefined && before !== session) before.raw.close("the agent has a later session");
     this.#ports.onConfirmed(raw.host, { server: raw.server, site: raw.site });
     return true;
   }
 
-  #seal({ raw, sealed }: Session, message: string): boolean {
+  #seal({ raw, sealed }: Session, messages: readonly string[]): boolean {
     if (sealed === null || !raw.isOpen) return false;
-    if (!raw.send("sealed", sealed.seal(Buffer.from(message)))) {
-      if (!raw.isOpen) return false;
-      this.#behind.add(raw.server);
-    }
-    return true;
+    const text = messages.length === 1 ? (messages[0] ?? "") : `[${messages.join()}]`;
+    return raw.send("sealed", sealed.seal(Buffer.from(text))) || raw.isOpen;
   }
 
   #turnAway(raw: RawSession, reason: string, detail: string): void {
@@ -165,11 +184,3 @@ export class Sessions {
     raw.close(detail);
   }
 }
-
-const read = (plain: Buffer): FromAgent | null => {
-  try {
-    return FromAgent.parse(JSON.parse(plain.toString("utf8")));
-  } catch {
-    return null;
-  }
-};

@@ -30,6 +30,7 @@ import { Jobs } from "./jobs/jobs.ts";
 import { LeaseFence } from "./lease-fence.ts";
 import { PublishLane } from "./publish-lane.ts";
 import { jsonOf, readTopic } from "./read-topic.ts";
+import { RecordAges } from "./record-ages.ts";
 import type { RecordProof } from "./record-proof.ts";
 import { Registry } from "./registry.ts";
 import { Results } from "./results.ts";
@@ -63,6 +64,8 @@ export interface TermPorts {
   onAgent(host: string): void;
 }
 
+const ackText = (command_ids: readonly string[]): string => JSON.stringify({ type: "ack", command_ids });
+
 /**
  * One term of leadership: from what the bus holds to the end of the lease. It begins when everything that is there has been read, and
  * ends at the first doubt whether a write took place.
@@ -84,14 +87,14 @@ export class Term {
   readonly #ended = new AbortController();
   readonly #signal: AbortSignal;
   readonly #headers: Readonly<Record<string, string>>;
-  readonly #jobsLane: PublishLane;
-  readonly #commandsLane: PublishLane;
+  readonly #recordsLane: PublishLane;
   readonly #resultsLane: PublishLane;
   readonly #endsLane: PublishLane;
   readonly #beatsLane: PublishLane;
   readonly #results: Results;
   readonly #acks: Acks;
   readonly #forgotten: string[] = [];
+  readonly #jobAges = new RecordAges();
   /** Jobs whose end the term before has audited, and perhaps not written any more. */
   readonly #auditedEnds = new Set<string>();
   readonly #followed: FollowedTopic[] = [];
@@ -113,8 +116,7 @@ export class Term {
     this.#headers = { [WRITER_HEADER]: this.writer };
     const { bus, now, config } = ports;
     const fence = () => this.#fence.pass();
-    this.#jobsLane = new PublishLane(bus, fence);
-    this.#commandsLane = new PublishLane(bus, fence);
+    this.#recordsLane = new PublishLane(bus, fence);
     this.#resultsLane = new PublishLane(bus);
     this.#endsLane = new PublishLane(bus, fence);
     this.#beatsLane = new PublishLane(bus);
@@ -123,18 +125,18 @@ export class Term {
     this.sessions = new Sessions(this.#sessionPorts());
     this.#acks = new Acks({
       timers: ports.timers,
-      tell: (host, command_ids) => this.sessions.tell(host, JSON.stringify({ type: "ack", command_ids })),
+      tell: (host, commandIds) => this.sessions.send(host, ackText(commandIds)),
     });
     this.#results = new Results(this.#resultPorts());
     this.dispatcher = new Dispatcher({
       now,
       lostGraceMs: config.lost_grace_ms,
       reach: (host) => this.#reach(host),
+      hasRoom: (host) => this.sessions.hasRoom(host),
       send: (host, message) => {
-        this.#acks.flush(host);
-        return this.sessions.send(host, message);
+        const held = this.#acks.take(host);
+        return held === null ? this.sessions.send(host, message) : this.sessions.send(host, ackText(held), message);
       },
-      tell: (host, message) => this.sessions.tell(host, message),
       conclude: (result) => this.#results.concluded(result),
       onState: (...change) => this.jobs.changed(...change),
     });
@@ -164,7 +166,7 @@ export class Term {
 
   /** Effects begin. */
   resume(): void {
-    this.jobs.resume(this.#forgotten.splice(0));
+    this.jobs.resume(this.#forgotten.splice(0), this.#jobAges.repeated());
     this.#tick();
   }
 
@@ -192,9 +194,11 @@ export class Term {
 
   /** False, and counted, for what somebody else has put on the bus. */
   isByControl(message: BusMessage): boolean {
-    const holds = this.#ports.proof.holds(message);
-    if (!holds) this.#unproved(message);
-    return holds;
+    if (this.#ports.proof.holds(message)) return true;
+    const { topic, offset, key } = message;
+    this.count(`unproved ${topic}`);
+    this.#ports.log.error({ topic, offset, key }, "a record that no control has written does not count");
+    return false;
   }
 
   fail(message: string, thrown: unknown): void {
@@ -213,13 +217,12 @@ export class Term {
     if (identity === null) return;
     this.registry.identified(identity);
     if (identity.state === "revoked") this.sessions.end(host, "revoked");
-    else if (identity.state === "active") this.dispatcher.readmitted(host);
+    else if (identity.state === "active") this.dispatcher.goOn(host);
   }
 
   #makeJobs(): Jobs {
     const { config, signingKey, now, newId, audit } = this.#ports;
-    const own = (message: OutgoingMessage): OutgoingMessage => ({ ...message, headers: this.#headers });
-    const proved = (message: OutgoingMessage): OutgoingMessage => this.#ports.proof.prove(own(message));
+    const marked = (message: OutgoingMessage): OutgoingMessage => ({ ...message, headers: this.#headers });
     return new Jobs({
       book: this.book,
       dispatcher: this.dispatcher,
@@ -230,8 +233,9 @@ export class Term {
       config: config.policy,
       published: this.#ports.published,
       signingKey,
-      publishJob: (message) => this.#jobsLane.push(proved(message)),
-      publishCommand: (message) => this.#commandsLane.push(own(message)),
+      marked,
+      proved: (message) => this.#ports.proof.prove(marked(message), this.#jobAges.next()),
+      publish: (message) => this.#recordsLane.push(message),
       standing: () => this.#standing(),
       onDoubt: (thrown) => this.doubt(thrown),
       now,
@@ -258,6 +262,7 @@ export class Term {
       },
       onGone: (host) => this.registry.disconnected(host),
       onMessage: (host, message) => this.#heardAgent(host, message),
+      onRoom: (host) => this.dispatcher.goOn(host),
       count: (reason) => this.count(reason),
       log,
     };
@@ -278,7 +283,7 @@ export class Term {
       case "clock": {
         const { asked_at_unix_ms } = message;
         const clock = { type: "clock", asked_at_unix_ms, control_unix_ms: this.#ports.now() };
-        this.sessions.tell(host, JSON.stringify(clock));
+        this.sessions.send(host, JSON.stringify(clock));
         break;
       }
       case "renew":
@@ -310,7 +315,7 @@ export class Term {
         this.count(`renewal_${renewed.refused}`);
         return;
       }
-      this.sessions.tell(host, JSON.stringify({ type: "certificate", pem: renewed.pem }));
+      this.sessions.send(host, JSON.stringify({ type: "certificate", pem: renewed.pem }));
     } catch (thrown) {
       this.fail(`the certificate of ${host} could not be renewed`, thrown);
     }
@@ -322,7 +327,6 @@ export class Term {
 
   drained(server: string): void {
     this.sessions.drained(server);
-    this.dispatcher.drained();
   }
 
   #reach(host: string): Reach {
@@ -345,6 +349,7 @@ export class Term {
         return known !== null && hasEnded(known) && (known !== "lost" || state === "lost");
       },
       settled: (result) => this.jobs.settled(result),
+      amending: ({ command_id }) => this.jobs.amending(command_id),
       acknowledge: (host, commandIds) => this.#acks.add(host, commandIds),
       count: (reason) => this.count(reason),
       pause: async () => {
@@ -380,6 +385,10 @@ export class Term {
   #loadJob(message: BusMessage): boolean {
     const { key, value, offset } = message;
     if (!this.isByControl(message)) return true;
+    if (!this.#jobAges.admit(message)) {
+      this.count("repeated agent.jobs");
+      return true;
+    }
     const parsed = value === null ? null : Job.safeParse(jsonOf(value));
     if (parsed === null) this.book.drop(key ?? "");
     else if (parsed.success) this.#forgotten.push(...this.book.load(parsed.data));
@@ -409,6 +418,7 @@ export class Term {
     const named = dispatchNumberOf(command_id);
     const run = named === null ? null : this.book.liveRun(named.jobId);
     if (run === null || named === null) {
+      this.book.others.began(order);
       this.dispatcher.take(order, { standing, mayBeHandedOut: isReplay, isJobs: false });
       return;
     }
@@ -440,11 +450,6 @@ export class Term {
   #heardProgress(message: BusMessage): void {
     const progress = message.value === null ? null : this.#decode(message, Progress);
     if (progress !== null) this.jobs.progressed(progress);
-  }
-
-  #unproved({ topic, offset, key }: BusMessage): void {
-    this.count(`unproved ${topic}`);
-    this.#ports.log.error({ topic, offset, key }, "a record that no control has written does not count");
   }
 
   #decode<T>(message: BusMessage, record: z.ZodType<T>): T | null {

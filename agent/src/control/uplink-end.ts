@@ -183,8 +183,7 @@ export class UplinkEnd implements ConnectionOwner, Pulsed {
       this.connection.send(FRAME.close, u32(number), Buffer.from("too many agents at this server"));
       return;
     }
-    const { host, address, certificate_pem: certificatePem } = up.value;
-    const session = new Session(this, number, { ...this.#hello, host, address, certificatePem });
+    const session = new Session(this, number, { ...this.#hello, ...up.value });
     this.#sessions.set(number, session);
     this.#ports.handlers.onUp(session);
   }
@@ -247,17 +246,12 @@ class Session implements RawSession {
   readonly server: string;
   readonly site: string;
   readonly address: string;
-  readonly certificatePem: string;
   readonly #uplink: UplinkEnd;
   readonly #number: number;
   readonly #prefix: Buffer;
   isOpen = true;
 
-  constructor(
-    uplink: UplinkEnd,
-    number: number,
-    of: Pick<RawSession, "host" | "server" | "site" | "address" | "certificatePem">,
-  ) {
+  constructor(uplink: UplinkEnd, number: number, of: Pick<RawSession, "host" | "server" | "site" | "address">) {
     this.#uplink = uplink;
     this.#number = number;
     this.#prefix = u32(number);
@@ -267,7 +261,10 @@ class Session implements RawSession {
     this.server = of.server;
     this.site = of.site;
     this.address = of.address;
-    this.certificatePem = of.certificatePem;
+  }
+
+  get isBehind(): boolean {
+    return this.#uplink.connection.isBehind;
   }
 
   send(kind: "sealed" | "handshake", bytes: Uint8Array): boolean {

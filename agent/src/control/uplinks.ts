@@ -21,12 +21,13 @@ export interface RawSession {
   readonly site: string;
   /** Of the agent's end, as the site server sees it. */
   readonly address: string;
-  readonly certificatePem: string;
-  /** False: not sent because the session is over, or sent and the way is behind: wait for onDrain. */
+  /** False: not sent because the session is over, or sent and the way is behind. */
   send(kind: "sealed" | "handshake", bytes: Uint8Array): boolean;
   /** The site server is told to end the agent's connection: it comes back by itself, here or elsewhere. */
   close(reason: string): void;
   readonly isOpen: boolean;
+  /** Its server has more unread than it should: wait for onDrain. */
+  readonly isBehind: boolean;
 }
 
 export interface Revoked {

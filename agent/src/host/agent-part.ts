@@ -28,6 +28,8 @@ export interface AgentSurface {
   /** Puts limits around a child: control groups where the agent may make them, otherwise ulimit and nice. */
   readonly confine: Confine;
   readonly spool: Spool;
+  /** Waits for a moment in which no other command runs, and has none begin from then on: whoever called it ends the agent. Rejects when `signal` aborts before. */
+  readonly handOver: (commandId: string, signal: AbortSignal) => Promise<void>;
   /** A problem for the heartbeat by its key, or null when it is over. */
   readonly report: (key: string, problem: string | null) => void;
 }

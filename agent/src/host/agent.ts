@@ -85,6 +85,7 @@ class HostAgent implements Agent {
   #isStopping = false;
   #isTailScheduled = false;
   #lastFlushMs = 0;
+  #scannedMs = Number.NEGATIVE_INFINITY;
   #heartbeatProblem: string | null = null;
 
   constructor(options: AgentOptions) {
@@ -97,7 +98,8 @@ class HostAgent implements Agent {
     this.#startedUnixMs = now();
     this.#spool = Spool.open({ dir: join(dir, "spool"), host: this.#host, bytesMax: config.spool.bytes_max, log });
     this.#book = new SeriesBook({ host: this.#host, spool: this.#spool });
-    this.#tail = new Tail({ sources: config.logs, host: this.#host, spool: this.#spool, log });
+    const { logs: sources, log_files_max: filesMax } = config;
+    this.#tail = new Tail({ sources, filesMax, host: this.#host, spool: this.#spool, log });
     this.#publisher = new Publisher({ spool: this.#spool, link, log, random });
     this.#services = config.services.map((declared) =>
       declared.manager === "process"
@@ -227,6 +229,7 @@ class HostAgent implements Agent {
       now,
       spoolBytes: () => this.#spool.bytes,
       ledger: () => this.#spool.ledger(),
+      logFiles: () => this.#tail.files(),
       report: (key, problem) => this.#note(key, problem),
     });
   }
@@ -234,7 +237,11 @@ class HostAgent implements Agent {
   // ——— logs
 
   #pollTail(): void {
-    this.#tail.scan(this.#options.now());
+    const nowMs = this.#options.monotonicMs();
+    if (nowMs - this.#scannedMs >= this.#tail.scanEveryMs) {
+      this.#tail.scan(this.#options.now());
+      this.#scannedMs = nowMs;
+    }
     this.#readTail();
   }
 
@@ -324,6 +331,7 @@ class HostAgent implements Agent {
       confine: this.#confine,
       makeCollector: this.#builtinCollectors(),
       spool: this.#spool,
+      handOver: (commandId, signal) => this.#commands.handOver(commandId, signal),
       report: (key, problem) => this.#note(key, problem),
     };
   }
@@ -351,9 +359,10 @@ class HostAgent implements Agent {
   }
 
   async #beat(): Promise<void> {
+    // One that arrives would tell of itself that it cannot be sent.
+    this.#heartbeatProblem = null;
     try {
       await this.#options.link.publishHeartbeat(this.status());
-      this.#heartbeatProblem = null;
     } catch (error) {
       this.#heartbeatProblem = `no heartbeat can be sent: ${String(error)}`;
     }

@@ -22,6 +22,7 @@ import { serviceRestart } from "./executor/service-restart.ts";
 import { shellOpen } from "./executor/shell-open.ts";
 import type { Sink } from "./metrics/series-book.ts";
 import type { Supervised } from "./services/supervised.ts";
+import type { LogFileCounts } from "./tail/tail.ts";
 
 export interface BuiltinOptions {
   readonly config: AgentConfig;
@@ -32,6 +33,7 @@ export interface BuiltinOptions {
   readonly now: () => number;
   readonly spoolBytes: () => number;
   readonly ledger: () => Ledger;
+  readonly logFiles: () => LogFileCounts;
   /** A problem by its key, or null when it is over. */
   readonly report: (key: string, problem: string | null) => void;
 }
@@ -73,6 +75,7 @@ export const builtinCollectors = (options: BuiltinOptions): Record<CollectorName
         monotonicMs,
         spoolBytes: options.spoolBytes,
         ledger: options.ledger,
+        logFiles: config.logs.length === 0 ? null : options.logFiles,
       }),
   };
 };

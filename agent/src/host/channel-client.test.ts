@@ -1,5 +1,5 @@
 import type { CommandResult } from "@homeostat/schemas";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Fleet, until } from "../site/channel-fleet.fixture.ts";
 import { type Lie, lyingUplink } from "../site/lying-uplink.fixture.ts";
 import type { ChannelClient } from "./channel-client.ts";
@@ -62,6 +62,28 @@ describe("agents whose server is lost", () => {
     await until(() => other.stats().agents === 4 && clients.every(({ state }) => state === "sealed"));
     for (const [index, client] of clients.entries())
       expect(client.stats()).toMatchObject({ ended: { goaway: 1 }, handshakes: (sealedSince[index] ?? 0) + 1 });
+  });
+
+  test("wait longer each time that all servers have failed once more, and not for each of them", async () => {
+    const dialledMs: number[] = [];
+    const startedMs = Date.now();
+    const client = await fleet.client("web-1", ["a:1", "b:1"], {
+      backOff: { minMs: 1_000, maxMs: 5_000 },
+      random: () => 0.999,
+      dial: async () => {
+        dialledMs.push(Date.now() - startedMs);
+        throw new Error("nobody is there");
+      },
+    });
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now: startedMs });
+    try {
+      client.start();
+      await vi.advanceTimersByTimeAsync(21_000);
+      await client.stop();
+    } finally {
+      vi.useRealTimers();
+    }
+    expect(dialledMs.map((ms) => Math.round(ms / 1_000))).toEqual([0, 1, 2, 4, 6, 10, 14, 19]);
   });
 
   test("wait longer each time while there is no server at all, and say why", async () => {
@@ -210,6 +232,23 @@ describe("the link over the channel", () => {
     fleet.control.say("web-1", { type: "resize", command_id: "a.1", columns: 1, rows: 1 });
     fleet.control.say("web-1", { type: "ack", command_ids: [] });
     expect(calls).toHaveLength(2);
+  });
+
+  test("hears several messages under one seal, each by itself, and no more than a few dozen", async () => {
+    const server = await fleet.server("s1");
+    const client = await fleet.agent("web-1", [server.address]);
+    const heard: unknown[] = [];
+    client.onMessage((message) => {
+      if (message.type !== "clock") heard.push(message);
+    });
+    const ack = { type: "ack", command_ids: ["a.1"] };
+    const command = { type: "command", command: { any: 1 } };
+    fleet.control.say("web-1", [ack, { type: "nothing" }, command]);
+    await until(() => heard.length === 2);
+    expect(heard).toEqual([ack, command]);
+    for (const list of [[], Array(65).fill(ack), [[ack]]]) fleet.control.say("web-1", list);
+    await until(() => client.stats().malformed === 4);
+    expect(heard).toHaveLength(2);
   });
 
   test("says at once that a heartbeat cannot be sent, and drops progress", async () => {

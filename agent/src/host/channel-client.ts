@@ -15,7 +15,7 @@ import {
   SERVERS_MAX,
   SiteWelcome,
 } from "../channel/frame.ts";
-import { type FromAgent, ToAgent } from "../channel/messages.ts";
+import { type FromAgent, saidToAgent, type ToAgent } from "../channel/messages.ts";
 import { type AgentHandshake, beginHandshake, SealError, type SealedSession } from "../channel/sealed.ts";
 import { shuffled } from "../channel/shuffled.ts";
 import { dialTls, type Resumable } from "../channel/tls-dial.ts";
@@ -24,6 +24,7 @@ import { type Pulsed, Wheel } from "../channel/wheel.ts";
 import { ChannelRequests } from "./channel-requests.ts";
 import { clockSkewMs } from "./clock-skew.ts";
 import type { OutgoingBatch } from "./link.ts";
+import { readMessage } from "./read-message.ts";
 
 export interface ChannelClientOptions {
   readonly host: string;
@@ -102,7 +103,7 @@ const GOOD_AFTER_MS = 10_000;
 const QUEUE_BYTES_MAX = 8 * 1_048_576;
 const WHEEL_PERIOD_MS = 1_000;
 /** A server that says nothing for so long is asked, and then given up: back elsewhere within 10 s. */
-const PING_AFTER_MS = 3_000;
+const PING_AFTER_MS = 4_000;
 const DEAD_AFTER_MS = 7_000;
 /** For WELCOME, and for control's half of the handshake (which may come from a control that is just back). */
 const WELCOME_MS_MAX = 10_000;
@@ -242,7 +243,6 @@ class Client implements ChannelClient, ConnectionOwner, Pulsed {
 
   async #dialTls(server: string, signal: AbortSignal): Promise<Duplex> {
     const { identity, site, now, localAddress } = this.#options;
-    const expected = { kind: "site", site } as const;
     const onSession = (session: Resumable) => {
       this.#session = session;
     };
@@ -253,7 +253,7 @@ class Client implements ChannelClient, ConnectionOwner, Pulsed {
     const dialled = await dialTls({
       server,
       identity: identity(),
-      expected,
+      expected: { kind: "site", site },
       now,
       signal,
       session,
@@ -270,14 +270,15 @@ class Client implements ChannelClient, ConnectionOwner, Pulsed {
     this.#setState("down", `${this.#server}: ${detail}`);
     if (this.#stopping.signal.aborted) return;
     // To another server, when there is one.
-    const first = this.#servers.shift();
-    if (first !== undefined) this.#servers.push(first);
+    this.#servers.push(...this.#servers.splice(0, 1));
     this.#timer = setTimeout(() => void this.#dial(), this.#waitMs(reason));
   }
 
   #waitMs(reason: EndReason): number {
     const { backOff = BACK_OFF, random } = this.#options;
-    const waitMs = backOffMs({ failures: this.#failures, ...backOff, random });
+    // By rounds of all servers: one that turned away a crowd is asked again before long, though the next in turn is dead.
+    const failures = Math.floor(this.#failures / this.#servers.length);
+    const waitMs = backOffMs({ failures, ...backOff, random });
     // It has left at the moment that it was given: that was the spread.
     const isRelieved = reason === "goaway" && this.#failures === 0 && this.#retryAfterMs === null;
     this.#failures += 1;
@@ -354,7 +355,7 @@ class Client implements ChannelClient, ConnectionOwner, Pulsed {
     if (connection === null) return;
     this.#silentPeriods = connection.isHeard ? 0 : this.#silentPeriods + 1;
     connection.isHeard = false;
-    if (this.#silentPeriods >= this.wheel.periods(DEAD_AFTER_MS)) {
+    if (this.#isWelcome && this.#silentPeriods >= this.wheel.periods(DEAD_AFTER_MS)) {
       this.#end("half_open", "nothing is heard");
       return;
     }
@@ -462,15 +463,18 @@ class Client implements ChannelClient, ConnectionOwner, Pulsed {
       this.#end("seal_broken", error.message);
       return;
     }
-    const message = ToAgent.safeParse(jsonOrNull(plain));
-    if (!message.success) {
+    for (const said of saidToAgent(jsonOrNull(plain)) ?? [null]) this.#hear(said);
+  }
+
+  #hear(said: unknown): void {
+    const message = readMessage(said);
+    if ("flaw" in message) {
       this.#malformed += 1;
-      this.#options.log.warn({ flaw: message.error.issues[0]?.message }, "control says something that is no message");
+      this.#options.log.warn({ flaw: message.flaw }, "control says something that is no message");
       return;
     }
-    if (message.data.type === "clock")
-      this.clockSkewMs = clockSkewMs(message.data, this.#options.now()) ?? this.clockSkewMs;
-    for (const listener of this.#messageListeners) listener(message.data);
+    if (message.type === "clock") this.clockSkewMs = clockSkewMs(message, this.#options.now()) ?? this.clockSkewMs;
+    for (const listener of this.#messageListeners) listener(message);
   }
 
   #onGoAway(body: Buffer): void {

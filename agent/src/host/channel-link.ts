@@ -27,6 +27,8 @@ class ChannelLink implements Link, Pulsed {
   readonly #client: ChannelClient;
   readonly #log: Log;
   readonly #results = new Map<string, WaitingResult>();
+  /** From the first result until a pulse finds none. */
+  #isOnWheel = false;
   #listener: OrderListener | null = null;
   #whenUp: () => void = () => undefined;
 
@@ -64,7 +66,8 @@ class ChannelLink implements Link, Pulsed {
     if (known !== undefined) return known.promise;
     if (this.#results.size >= RESULTS_MAX)
       return Promise.reject(new LinkError("unreachable", `${RESULTS_MAX} results wait to be acknowledged`));
-    if (this.#results.size === 0) this.#client.wheel.add(this);
+    if (!this.#isOnWheel) this.#client.wheel.add(this);
+    this.#isOnWheel = true;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiting = { result, periodsLeft: 0, promise, resolve, reject };
     this.#results.set(result.command_id, waiting);
@@ -82,6 +85,11 @@ class ChannelLink implements Link, Pulsed {
   }
 
   onPulse(): void {
+    if (this.#results.size === 0) {
+      this.#client.wheel.delete(this);
+      this.#isOnWheel = false;
+      return;
+    }
     for (const waiting of this.#results.values()) waiting.periodsLeft = Math.max(0, waiting.periodsLeft - 1);
     this.#sendResults();
   }
@@ -131,6 +139,5 @@ class ChannelLink implements Link, Pulsed {
       this.#results.get(id)?.resolve();
       this.#results.delete(id);
     }
-    if (this.#results.size === 0) this.#client.wheel.delete(this);
   }
 }

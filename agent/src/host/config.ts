@@ -177,6 +177,8 @@ export const AgentConfig = z
     collectors: z.partialRecord(z.enum(COLLECTOR_NAMES), z.boolean()).default({}),
     processes: z.array(ProcessOfInterest).max(64).default([]),
     logs: z.array(LogSource).max(64).default([]),
+    /** Log files that are open at a time; whichever has not been written to for longest is closed for another until it grows. */
+    log_files_max: z.int().min(1).max(8_192).default(1_024),
     services: z.array(SupervisedService).max(64).default([]),
     paths: z.array(DeclaredPath).max(64).default([]),
     commands: z.array(DeclaredCommand).max(64).default([]),
@@ -184,6 +186,16 @@ export const AgentConfig = z
     executors: z.array(z.enum(EXECUTOR_NAMES)).default([...EXECUTOR_NAMES]),
     /** Names of plugins that may be neither installed nor turned on here, whatever the control plane wishes. */
     plugins_denied: z.array(PluginName).max(128).default([]),
+    /**
+     * By plugin, the user that it runs as, `*` for all others: a name or number, of its own for each plugin. Only an agent that runs as root can;
+     * another does not run such a plugin. Otherwise plugins run as the agent does.
+     */
+    plugins_run_as: z
+      .record(
+        z.union([PluginName, z.literal("*")]),
+        z.string().regex(/^([a-z_][a-z0-9_.-]{0,31}|[1-9]\d{0,9})$/, "want a user's name or number, and not root's"),
+      )
+      .default({}),
     shell: ShellConfig.prefault({}),
     policy: AgentPolicy.prefault({}),
     command_limits: CommandLimits.prefault({}),

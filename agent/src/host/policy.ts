@@ -84,6 +84,7 @@ const shareRefusal = ({ max_share_of_site: limit }: AgentPolicy, grant: Grant, s
 const approvalRefusal = (policy: AgentPolicy, grant: Grant): string | null => {
   if (policy.approved_by_declaration.includes(grant.executor)) return null;
   const wanted = policy.approvals_min[grant.risk];
+  if (wanted === 0) return null;
   const others = new Set(grant.approvals.map(({ by }) => personOf(by)));
   others.delete(personOf(grant.requested_by));
   others.delete("");
@@ -95,6 +96,7 @@ const approvalRefusal = (policy: AgentPolicy, grant: Grant): string | null => {
 const personOf = (name: string): string => name.normalize("NFKC").trim().toLowerCase();
 
 const permits = ({ allow, deny }: Globs): ((name: string) => boolean) => {
+  if (allow.includes("*") && deny.length === 0) return () => true;
   const [allowed, denied] = [allow.map(nameGlob), deny.map(nameGlob)];
   return (name) => allowed.some((glob) => glob.test(name)) && !denied.some((glob) => glob.test(name));
 };

@@ -1,6 +1,7 @@
-import { appendFileSync, mkdtempSync, rmSync, statSync, truncateSync } from "node:fs";
+import { appendFileSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import type { Command, CommandResult } from "@homeostat/schemas";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -130,6 +131,21 @@ describe("the journal that virtual agents share", () => {
     await first.close();
     appendFileSync(join(dir, "journal"), "00000000 d a {}\n");
     expect([...open().of("a").entries()]).toEqual([["one", done("one", "a", false)]]);
+  });
+
+  test("what earlier versions wrote is read: that a command runs without the command, and ids in any letters", () => {
+    const line = (text: string) => `${crc32(text).toString(16).padStart(8, "0")} ${text}\n`;
+    const { started_at_unix_ms, child } = { started_at_unix_ms: NOW, child: null };
+    const lines = [
+      `a a%09%C3%BCber%20all ${JSON.stringify(accepted("über all", "a"))}`,
+      `r a%09%C3%BCber%20all ${JSON.stringify({ started_at_unix_ms, child })}`,
+      `d a%09told ${JSON.stringify(done("told", "a", false))}`,
+      "R a%09told null",
+    ];
+    writeFileSync(join(dir, "journal"), lines.map(line).join(""));
+    const agent = open().of("a");
+    expect([...agent.entries()]).toEqual([["über all", running("über all", "a")]]);
+    expect(agent.get("told")).toEqual(done("told", "a", true));
   });
 
   test("what is reported and long expired is forgotten at the next start, and nothing else is", async () => {

@@ -10,9 +10,8 @@ import {
   writeSync,
 } from "node:fs";
 import { promisify } from "node:util";
-import { crc32 } from "node:zlib";
 import type { Log } from "@homeostat/schemas";
-import { isForgotten, type Journal, JournalEntry } from "../host/executor/journal.ts";
+import { crcHex, isForgotten, type Journal, JournalEntry } from "../host/executor/journal.ts";
 
 /** Of one worker: a simulation that has filled it refuses commands until it is begun anew, when what has expired is left out. */
 const BYTES_MAX = 8 * 1_073_741_824;
@@ -23,11 +22,12 @@ const READ_BYTES = 4 * 1_048_576;
 
 const sync = promisify(fdatasync);
 
-/** How a line begins. a: accepted, or running at once; r: running now; d: done; R: reported. */
+/** How a line begins. a: accepted, or running; r: running now, as it was accepted (written by earlier versions); d: done; R: reported. */
 type Kind = "a" | "r" | "d" | "R";
 
 interface Line {
   readonly bytes: Buffer;
+  readonly of: HostEntries;
   readonly key: string;
   readonly before: Kept | undefined;
   /** null: nobody waits for it. */
@@ -39,6 +39,14 @@ interface Line {
 /** An entry, or where in the file the result is that the platform has already. */
 type Kept = JournalEntry | number;
 
+interface HostEntries {
+  /** As it stands in each of its lines. */
+  readonly prefix: string;
+  readonly kept: Map<string, Kept>;
+  /** Where the results are that are not reported. */
+  readonly places: Map<string, number>;
+}
+
 /**
  * One journal for all virtual agents of a process: whatever commands of theirs come in one turn are confirmed by one fdatasync. Results
  * that were reported stay on disk alone, so that millions of commands can be told apart.
@@ -47,12 +55,12 @@ export class SharedJournal {
   readonly #log: Log;
   #fd: number | null;
   #end = 0;
-  readonly #entries = new Map<string, Kept>();
-  /** What earlier processes left unfinished, by host; given out once. */
-  readonly #left = new Map<string, [string, JournalEntry][]>();
+  readonly #hosts = new Map<string, HostEntries>();
+  #count = 0;
   #pending: Line[] = [];
   #unsynced: Line[] = [];
   #syncing: Promise<void> | null = null;
+  #isToAppend = false;
 
   private constructor(fd: number, log: Log) {
     this.#fd = fd;
@@ -68,21 +76,26 @@ export class SharedJournal {
 
   /** One agent's own view. */
   of(host: string): Journal {
-    const full = (key: string): string => `${host}\t${key}`;
+    const of = this.#entriesOf(host);
     return {
-      get: (key) => this.#get(full(key)),
-      entries: () => {
-        const left = this.#left.get(host) ?? [];
-        this.#left.delete(host);
-        return left;
-      },
-      hasRoom: () => this.#end < BYTES_MAX && this.#entries.size < ENTRIES_MAX,
-      write: (key, entry) => this.#write(full(key), entry),
-      note: (key, entry) => this.#note(full(key), entry),
+      get: (key) => this.#get(of, key),
+      // What was reported is nothing to go on with.
+      entries: () => [...of.kept].filter((pair): pair is [string, JournalEntry] => typeof pair[1] === "object"),
+      hasRoom: () => this.#end < BYTES_MAX && this.#count < ENTRIES_MAX,
+      write: (key, entry) => this.#write(of, key, entry),
+      note: (key, entry) => this.#note(of, key, entry),
       tend: () => undefined,
       // Agents of a process share its life: the file is closed after the last of them.
       close: () => this.#settled(),
     };
+  }
+
+  #entriesOf(host: string): HostEntries {
+    const known = this.#hosts.get(host);
+    if (known !== undefined) return known;
+    const fresh = { prefix: encodeURIComponent(`${host}\t`), kept: new Map(), places: new Map() };
+    this.#hosts.set(host, fresh);
+    return fresh;
   }
 
   async close(): Promise<void> {
@@ -101,38 +114,54 @@ export class SharedJournal {
     return this.#fd;
   }
 
-  #get(key: string): JournalEntry | undefined {
-    const kept = this.#entries.get(key);
-    return typeof kept === "number" ? this.#readReported(kept) : kept;
+  #get({ kept }: HostEntries, key: string): JournalEntry | undefined {
+    const found = kept.get(key);
+    return typeof found === "number" ? this.#readReported(found) : found;
   }
 
-  #write(key: string, entry: JournalEntry): Promise<void> {
+  #set({ kept }: HostEntries, key: string, entry: Kept): void {
+    const before = kept.size;
+    kept.set(key, entry);
+    this.#count += kept.size - before;
+  }
+
+  #write(of: HostEntries, key: string, entry: JournalEntry): Promise<void> {
     const wait = Promise.withResolvers<void>();
-    this.#put(key, entry, wait);
+    this.#put(of, key, entry, wait);
     return wait.promise;
   }
 
-  #note(key: string, entry: JournalEntry): void {
-    if (this.#fd !== null) this.#put(key, entry, null);
+  #note(of: HostEntries, key: string, entry: JournalEntry): void {
+    if (this.#fd !== null) this.#put(of, key, entry, null);
   }
 
-  #put(key: string, entry: JournalEntry, wait: Line["wait"]): void {
-    const before = this.#entries.get(key);
+  #put(of: HostEntries, key: string, entry: JournalEntry, wait: Line["wait"]): void {
+    const before = of.kept.get(key);
     const isReported = entry.state === "done" && entry.is_reported;
     const isKnown = isReported && typeof before === "object" && before.state === "done";
     if (isReported && !isKnown)
-      this.#push({ key, bytes: encode("d", key, entry), before, wait: null, isReported: false });
-    this.#entries.set(key, entry);
-    this.#push({ key, bytes: bytesOf(key, entry, before), before, wait, isReported });
+      this.#push({ of, key, bytes: encode("d", of, key, entry), before, wait: null, isReported: false });
+    this.#set(of, key, entry);
+    this.#push({ of, key, bytes: bytesOf(of, key, entry), before, wait, isReported });
   }
 
-  /** In the file before anything that is sent in this turn leaves, which is when a kill can no longer take it back. */
+  /**
+   * A result is in the file before anything that is sent in this turn leaves, which is when a kill can no longer take it back. What is
+   * waited for, and what only saves work, goes with all else of this turn.
+   */
   #push(line: Line): void {
-    if (this.#pending.push(line) === 1) queueMicrotask(() => this.#append());
+    this.#pending.push(line);
+    if (line.wait !== null || line.isReported) this.#syncing ??= this.#syncAll();
+    else if (!this.#isToAppend) {
+      this.#isToAppend = true;
+      queueMicrotask(() => this.#append());
+    }
   }
 
   #append(): void {
+    this.#isToAppend = false;
     const lines = this.#pending;
+    if (lines.length === 0) return;
     this.#pending = [];
     const bytes = Buffer.concat(lines.map((line) => line.bytes));
     try {
@@ -144,16 +173,13 @@ export class SharedJournal {
     }
     this.#place(lines);
     this.#end += bytes.length;
-    const awaited = lines.filter(({ wait }) => wait !== null);
-    if (awaited.length === 0) return;
-    this.#unsynced.push(...awaited);
-    this.#syncing ??= this.#syncAll();
+    for (const line of lines) if (line.wait !== null) this.#unsynced.push(line);
   }
 
   async #syncAll(): Promise<void> {
     // All that comes in this turn of the event loop goes together.
     await new Promise((resolve) => setImmediate(resolve));
-    while (this.#unsynced.length > 0) {
+    for (this.#append(); this.#unsynced.length > 0; this.#append()) {
       const lines = this.#unsynced;
       this.#unsynced = [];
       try {
@@ -164,35 +190,32 @@ export class SharedJournal {
         for (const { wait } of lines) wait?.reject(error);
       }
     }
-    // In the same turn as the look above: a line that comes later begins a pass of its own.
+    // In the same turn as the look above: a line that is waited for and comes later begins a pass of its own.
     this.#syncing = null;
   }
 
   /** Of what is reported, only the place of its result is kept in memory. */
   #place(lines: readonly Line[]): void {
     let at = this.#end;
-    for (const { key, bytes, isReported } of lines) {
-      if (bytes[KIND_AT] === DONE) this.#places.set(key, at);
+    for (const { of, key, bytes, isReported } of lines) {
+      if (bytes[KIND_AT] === DONE) of.places.set(key, at);
       at += bytes.length;
-      const place = isReported ? this.#places.get(key) : undefined;
-      const entry = this.#entries.get(key);
+      const place = isReported ? of.places.get(key) : undefined;
+      const entry = of.kept.get(key);
       if (place === undefined || typeof entry !== "object" || entry.state !== "done" || !entry.is_reported) continue;
-      this.#entries.set(key, place);
-      this.#places.delete(key);
+      this.#set(of, key, place);
+      of.places.delete(key);
     }
   }
-
-  /** Of results that are written and not yet reported. */
-  readonly #places = new Map<string, number>();
 
   #refuse(lines: readonly Line[], error: unknown): void {
     this.#log.error({ error: String(error), lines: lines.length }, "cannot write the journal of the simulation");
     // A whole line of it must not lie behind what is written next.
     ftruncateSync(this.#open(), this.#end);
-    for (const { key, before, wait } of lines.toReversed()) {
+    for (const { of, key, before, wait } of lines.toReversed()) {
       if (wait === null) continue;
-      if (before === undefined) this.#entries.delete(key);
-      else this.#entries.set(key, before);
+      if (before !== undefined) this.#set(of, key, before);
+      else if (of.kept.delete(key)) this.#count -= 1;
       wait.reject(error);
     }
   }
@@ -200,21 +223,19 @@ export class SharedJournal {
   // ——— loading
 
   #load(): void {
-    for (const { kind, key, json, at, end } of linesOf(this.#open())) {
+    for (const { kind, host, key, json, at, end } of linesOf(this.#open())) {
       this.#end = end;
+      const of = this.#entriesOf(host);
+      const before = of.kept.get(key);
       if (kind === "R") {
-        const place = this.#places.get(key);
-        if (place !== undefined) this.#entries.set(key, place);
+        const place = of.places.get(key);
+        if (place !== undefined) this.#set(of, key, place);
       } else if (kind === "r") {
-        const before = this.#entries.get(key);
         if (typeof before === "object" && before.state !== "done")
-          this.#entries.set(
-            key,
-            JournalEntry.parse({ state: "running", command: before.command, ...JSON.parse(json) }),
-          );
+          this.#set(of, key, JournalEntry.parse({ state: "running", command: before.command, ...JSON.parse(json) }));
       } else {
-        this.#entries.set(key, JournalEntry.parse(JSON.parse(json)));
-        if (kind === "d") this.#places.set(key, at);
+        this.#set(of, key, JournalEntry.parse(JSON.parse(json)));
+        if (kind === "d") of.places.set(key, at);
       }
     }
   }
@@ -222,7 +243,6 @@ export class SharedJournal {
   /** Anew, without what is forgotten, so that restarts do not grow slower and slower. */
   #rewrite(path: string, nowUnixMs: number): void {
     const fresh = openSync(`${path}.new`, "w+", 0o600);
-    const places = new Map<string, number>();
     let [end, saved, lines] = [0, 0, [] as Buffer[]];
     const save = (): void => {
       const bytes = Buffer.concat(lines);
@@ -230,15 +250,23 @@ export class SharedJournal {
         done += writeSync(fresh, bytes, done, bytes.length - done, saved + done);
       [saved, lines] = [end, []];
     };
-    for (const [key, kept] of this.#entries) {
-      const entry = typeof kept === "number" ? this.#readReported(kept) : kept;
-      if (entry === undefined || isForgotten(entry, nowUnixMs)) continue;
-      if (entry.state === "done") places.set(key, end);
-      for (const line of wholeOf(key, entry)) {
-        lines.push(line);
-        end += line.length;
+    for (const of of this.#hosts.values()) {
+      of.places.clear();
+      for (const [key, kept] of of.kept) {
+        const entry = typeof kept === "number" ? this.#readReported(kept) : kept;
+        if (entry === undefined || isForgotten(entry, nowUnixMs)) {
+          of.kept.delete(key);
+          this.#count -= 1;
+          continue;
+        }
+        if (typeof kept === "number") of.kept.set(key, end);
+        else if (entry.state === "done") of.places.set(key, end);
+        for (const line of wholeOf(of, key, entry)) {
+          lines.push(line);
+          end += line.length;
+        }
+        if (lines.length >= REWRITE_LINES) save();
       }
-      if (lines.length >= REWRITE_LINES) save();
     }
     save();
     fsyncSync(fresh);
@@ -246,25 +274,6 @@ export class SharedJournal {
     closeSync(this.#open());
     this.#fd = fresh;
     this.#end = end;
-    this.#settle(places);
-  }
-
-  #settle(places: ReadonlyMap<string, number>): void {
-    this.#places.clear();
-    for (const [key, kept] of this.#entries) {
-      const place = places.get(key);
-      if (typeof kept === "number") {
-        if (place === undefined) this.#entries.delete(key);
-        else this.#entries.set(key, place);
-        continue;
-      }
-      if (place !== undefined) this.#places.set(key, place);
-      const tab = key.indexOf("\t");
-      const host = key.slice(0, tab);
-      const left = this.#left.get(host) ?? [];
-      left.push([key.slice(tab + 1), kept]);
-      this.#left.set(host, left);
-    }
   }
 
   #readReported(at: number): JournalEntry | undefined {
@@ -280,27 +289,30 @@ const CRC_CHARS = 8;
 const KIND_AT = CRC_CHARS + 1;
 const DONE = "d".charCodeAt(0);
 
-/** CRC-32 in hex, a space, the kind, a space, the key (percent-encoded: without blanks), a space, JSON, a line end. */
-const encode = (kind: Kind, key: string, value: unknown): Buffer => {
-  const text = `${kind} ${encodeURIComponent(key)} ${JSON.stringify(value)}`;
-  return Buffer.from(`${crc32(text).toString(16).padStart(CRC_CHARS, "0")} ${text}\n`, "utf8");
+/** Of nearly all ids: stands for itself. */
+const PLAIN_ID = /^[\w.-]+$/;
+
+/** CRC-32 in hex, a space, the kind, a space, host, tab and id (percent-encoded: without blanks), a space, JSON, a line end. */
+const encode = (kind: Kind, { prefix }: HostEntries, key: string, value: unknown): Buffer => {
+  const id = PLAIN_ID.test(key) ? key : encodeURIComponent(key);
+  const text = `${kind} ${prefix}${id} ${JSON.stringify(value)}`;
+  return Buffer.from(`${crcHex(text)} ${text}\n`, "utf8");
 };
 
-const bytesOf = (key: string, entry: JournalEntry, before: Kept | undefined): Buffer => {
-  if (entry.state === "running" && typeof before === "object" && before.state !== "done")
-    return encode("r", key, { started_at_unix_ms: entry.started_at_unix_ms, child: entry.child });
-  if (entry.state !== "done") return encode("a", key, entry);
-  return entry.is_reported ? encode("R", key, null) : encode("d", key, entry);
+const bytesOf = (of: HostEntries, key: string, entry: JournalEntry): Buffer => {
+  if (entry.state !== "done") return encode("a", of, key, entry);
+  return entry.is_reported ? encode("R", of, key, null) : encode("d", of, key, entry);
 };
 
 /** All that has to be there when nothing was written of it before. */
-const wholeOf = (key: string, entry: JournalEntry): Buffer[] => {
+const wholeOf = (of: HostEntries, key: string, entry: JournalEntry): Buffer[] => {
   const isReported = entry.state === "done" && entry.is_reported;
-  return isReported ? [encode("d", key, entry), encode("R", key, null)] : [bytesOf(key, entry, undefined)];
+  return isReported ? [encode("d", of, key, entry), encode("R", of, key, null)] : [bytesOf(of, key, entry)];
 };
 
 interface ReadLine {
   readonly kind: Kind;
+  readonly host: string;
   readonly key: string;
   readonly json: string;
   readonly at: number;
@@ -329,9 +341,16 @@ function* linesOf(fd: number, from = 0): Generator<ReadLine> {
   }
 }
 
-const decode = (line: string): Pick<ReadLine, "kind" | "key" | "json"> | null => {
+const decode = (line: string): Omit<ReadLine, "at" | "end"> | null => {
   const text = line.slice(KIND_AT);
-  if (line.slice(0, CRC_CHARS) !== crc32(text).toString(16).padStart(CRC_CHARS, "0")) return null;
-  const keyEnd = text.indexOf(" ", 2);
-  return { kind: text.charAt(0) as Kind, key: decodeURIComponent(text.slice(2, keyEnd)), json: text.slice(keyEnd + 1) };
+  if (line.slice(0, CRC_CHARS) !== crcHex(text)) return null;
+  const nameEnd = text.indexOf(" ", 2);
+  const name = decodeURIComponent(text.slice(2, nameEnd));
+  const hostEnd = name.indexOf("\t");
+  return {
+    kind: text.charAt(0) as Kind,
+    host: name.slice(0, hostEnd),
+    key: name.slice(hostEnd + 1),
+    json: text.slice(nameEnd + 1),
+  };
 };

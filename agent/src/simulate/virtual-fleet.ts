@@ -1,7 +1,7 @@
 import { mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { Command, type Log, type verifyCommand } from "@homeostat/schemas";
+import { Command, isCommand, type Log, type verifyCommand } from "@homeostat/schemas";
 import { Wheel } from "../channel/wheel.ts";
 import type { ChannelState } from "../host/channel-client.ts";
 import { AgentPolicy, createPolicyCheck } from "../host/policy.ts";
@@ -149,8 +149,8 @@ export class VirtualFleet {
 
 /** As `verifyCommand`, without looking at signature and proof. */
 const believe: typeof verifyCommand = (value) => {
-  const parsed = Command.safeParse(value);
-  if (!parsed.success) return { refused: "malformed command" };
-  const { signed, args } = parsed.data;
-  return { grant: signed.grant, args, command: parsed.data };
+  const command = isCommand(value) ? value : Command.safeParse(value).data;
+  if (command === undefined) return { refused: "malformed command" };
+  // How large they are is only known of what has been verified.
+  return { grant: command.signed.grant, args: command.args, command, bytes: 0 };
 };

@@ -37,7 +37,7 @@ export interface AgentPorts {
   /** False: control is behind, and this agent is not to be read until `resume`. */
   toControl(agent: AgentEnd, type: number, body: Buffer): boolean;
   batches(host: string, body: Buffer): Promise<IntakeAnswer>;
-  fetch(sha256: string, offset: number, length: number): Promise<Buffer>;
+  fetch(agent: AgentEnd, sha256: string, offset: number, length: number): Promise<Buffer>;
   /** The answer's JSON. */
   enrol(request: Buffer): Promise<Buffer>;
   gone(agent: AgentEnd, reason: AgentEndReason, text: string): void;
@@ -52,8 +52,6 @@ const REQUEST_BYTES = 4;
 export class AgentEnd implements ConnectionOwner, Pulsed {
   readonly connection: Connection;
   readonly peer: Pick<Peer, "name" | "serial"> | null;
-  /** Only until control has been told of it: the socket has it too, and a thousand characters for each idle agent add up. */
-  certificatePem: string | null;
   readonly #ports: AgentPorts;
   #settle: (() => void) | null;
   #silentPeriods = 0;
@@ -69,7 +67,6 @@ export class AgentEnd implements ConnectionOwner, Pulsed {
   /** peer: null when it has shown no certificate, and may only enrol. `settle` ends its being unknown. */
   constructor(socket: TLSSocket, peer: Peer | null, ports: AgentPorts, settle: () => void) {
     this.peer = peer === null ? null : { name: peer.name, serial: peer.serial };
-    this.certificatePem = peer?.certificatePem ?? null;
     this.#ports = ports;
     this.#settle = settle;
     this.connection = new Connection(socket, this);
@@ -194,7 +191,7 @@ export class AgentEnd implements ConnectionOwner, Pulsed {
     }
     this.#fetching += 1;
     try {
-      answer(STATUS.taken, await this.#ports.fetch(sha256, offset, length));
+      answer(STATUS.taken, await this.#ports.fetch(this, sha256, offset, length));
     } catch (error) {
       const isRefused = error instanceof FetchRefused;
       answer(isRefused ? STATUS.refused : STATUS.busy, Buffer.from(String(error).slice(0, 300)));

@@ -85,7 +85,7 @@ export class ControlEnd {
     return [...this.sessions.values()].findLast(({ raw, sealed }) => raw.host === host && sealed !== null);
   }
 
-  say(host: string, message: ToAgent): boolean {
+  say(host: string, message: ToAgent | readonly unknown[]): boolean {
     const held = this.of(host);
     if (held?.sealed === null || held === undefined) return false;
     return held.raw.send("sealed", held.sealed.seal(Buffer.from(JSON.stringify(message))));

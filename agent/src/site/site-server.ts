@@ -77,8 +77,8 @@ export const createSiteServer = (options: SiteServerOptions): SiteServer => new 
 const MIB = 1_048_576;
 const LIMITS: SiteLimits = {
   agentsMax: 50_000,
-  // Two seconds' worth of handshakes: whoever waits longer would only time out, and is sent away to come back later.
-  pendingMax: 2_000,
+  // Some five seconds' worth of handshakes: whoever waits much longer would only time out, and is sent away to come back later.
+  pendingMax: 5_000,
   pendingPerAddressMax: 1_000,
   queueBytesMax: 4 * MIB,
   inFlightBytesMax: 16 * MIB,
@@ -89,7 +89,7 @@ const LIMITS: SiteLimits = {
 };
 /** From the connection to HELLO, or to the answer to an enrolment. */
 const PENDING_TIMEOUT_MS = 15_000;
-/** Agents ping after 3 s of silence. */
+/** Agents ping after 4 s of silence. */
 const SILENT_MS_MAX = 20_000;
 const WHEEL_PERIOD_MS = 1_000;
 const WHEEL_SLOTS = 10;
@@ -120,8 +120,12 @@ class Server implements SiteServer, AgentPorts, UplinkEvents, Pulsed {
   readonly #frames = { to_agents: 0, to_control: 0, dropped: 0 };
   #listener: TlsListener | null = null;
   #session = 0;
+  /** Had something of an artefact handed out, and may not have read all of it yet. */
+  readonly #readers = new Set<AgentEnd>();
   /** Of artefacts: handed out since the last pulse, and what then was still unread. */
   #artefactBytes = 0;
+  /** Of artefacts: asked for, and not yet handed out. */
+  #fetchingBytes = 0;
   #epoch: number;
   #enrolments: number;
   #isStopping = false;
@@ -203,12 +207,20 @@ class Server implements SiteServer, AgentPorts, UplinkEvents, Pulsed {
   }
 
   onPulse(): void {
-    let unread = 0;
-    for (const { connection } of this.#bySession.values()) unread += connection.queuedBytes;
-    this.#artefactBytes = unread;
+    this.#artefactBytes = this.#unreadBytes();
     const { enrolmentsPerS } = this.#limits;
     const more = (enrolmentsPerS * this.#wheel.periodMs) / 1_000;
     this.#enrolments = Math.min(ENROL_BURST_S * enrolmentsPerS, this.#enrolments + more);
+  }
+
+  #unreadBytes(): number {
+    let unread = 0;
+    for (const agent of this.#readers) {
+      const { isClosed, queuedBytes } = agent.connection;
+      if (isClosed || queuedBytes === 0) this.#readers.delete(agent);
+      else unread += queuedBytes;
+    }
+    return unread;
   }
 
   /** Each agent gets a moment of its own to leave. */
@@ -245,7 +257,6 @@ class Server implements SiteServer, AgentPorts, UplinkEvents, Pulsed {
     const control = this.#controlState(0);
     agent.connection.send(FRAME.welcome, jsonBody({ site, server, servers: advertise, control }));
     if (this.#uplink.isUp) this.#announce(agent);
-    agent.certificatePem = null;
     return null;
   }
 
@@ -286,11 +297,18 @@ class Server implements SiteServer, AgentPorts, UplinkEvents, Pulsed {
     return this.#intake.take(host, body);
   }
 
-  async fetch(sha256: string, offset: number, length: number): Promise<Buffer> {
-    if (this.#artefactBytes + length > this.#limits.artefactBytesMax)
+  async fetch(agent: AgentEnd, sha256: string, offset: number, length: number): Promise<Buffer> {
+    if (this.#artefactBytes + this.#fetchingBytes + length > this.#limits.artefactBytesMax)
       throw new Error("much is on its way to other agents: ask again");
-    this.#artefactBytes += length;
-    return this.#cache.read(sha256, offset, length);
+    this.#fetchingBytes += length;
+    try {
+      const bytes = await this.#cache.read(sha256, offset, length);
+      this.#artefactBytes += bytes.length;
+      this.#readers.add(agent);
+      return bytes;
+    } finally {
+      this.#fetchingBytes -= length;
+    }
   }
 
   async enrol(request: Buffer): Promise<Buffer> {
@@ -314,11 +332,7 @@ class Server implements SiteServer, AgentPorts, UplinkEvents, Pulsed {
 
   #announce(agent: AgentEnd): void {
     const socket = agent.connection.stream as TLSSocket;
-    const certificatePem = agent.certificatePem ?? socket.getPeerX509Certificate()?.toString();
-    agent.certificatePem = null;
-    // Gone in the meantime: its end is told by gone().
-    if (certificatePem === undefined) return;
-    const up = { host: agent.host, address: socket.remoteAddress ?? "", certificate_pem: certificatePem };
+    const up = { host: agent.host, address: socket.remoteAddress ?? "" };
     this.#uplink.send(FRAME.agentUp, u32(agent.session), jsonBody(up));
   }
 

@@ -4,8 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Agent, AgentConfig, createAgent, createBusLink } from "@homeostat/agent";
 import { type Control, ControlConfig, createControl } from "@homeostat/agent/control";
-import { createApi } from "@homeostat/analytics";
-import { type Bus, type Log, topics } from "@homeostat/schemas";
+import { type Bus, type Log, PluginManifest, signRelease, topics } from "@homeostat/schemas";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { agentApi } from "../agent-api.ts";
@@ -13,12 +12,12 @@ import { createEmbeddedBus } from "../embedded/bus/index.ts";
 import { RecordedSessions, type ShellSessionsOptions } from "../shell-sessions.ts";
 import { createTranscripts, TranscriptsConfig } from "../transcripts.ts";
 import { EXIT } from "./exit-code.ts";
+import { fleetApi, TOKEN } from "./fleet-api.fixture.ts";
 import { VERBS } from "./verbs.ts";
 
 const ignore = () => undefined;
 const log: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 const keys = generateKeyPairSync("ed25519");
-const TOKEN = "the-token-of-the-data-directory";
 const USERS = [
   { name: "vera", roles: ["viewer"], token: "token-of-vera-the-viewer" },
   { name: "olga", roles: ["operator"], token: "token-of-olga-the-operator" },
@@ -53,7 +52,7 @@ const throughASite = (control: Control): ShellSessionsOptions["control"] => ({
   resize: (...terms) => control.resize(...terms),
   audit: control.audit,
 });
-let api: ReturnType<typeof createApi>;
+let api: ReturnType<typeof fleetApi>;
 let url: string;
 let agents: Agent[];
 
@@ -96,22 +95,7 @@ beforeAll(async () => {
   const transcripts = createTranscripts({ dir: join(dir, "transcripts"), config, now: Date.now });
   const sessionBytesMax = config.session_bytes_max;
   sessions = new RecordedSessions({ control: throughASite(control), transcripts, sessionBytesMax, now: Date.now, log });
-  const nothing = { refused: "not_found", message: "no remediation here" };
-  api = createApi({
-    run: async () => [],
-    health: async () => [],
-    reports: async () => null,
-    decide: async () => nothing,
-    acknowledge: async () => nothing,
-    reload: async () => ({ message: "no configuration", problems: [] }),
-    now: Date.now,
-    log,
-    version: "1.0.0",
-    token: TOKEN,
-    users: USERS,
-    isLoopback: true,
-    agentPlatform: agentApi(control, sessions),
-  });
+  api = fleetApi({ log, users: USERS, agentPlatform: agentApi(control, sessions) });
   url = await api.listen({ host: "127.0.0.1", port: 0 });
   agents = [await startAgent("web-1", { role: "web" }), await startAgent("web-2", { role: "web" })];
   await vi.waitFor(() => expect(control.agents()).toHaveLength(2), { timeout: 15_000 });
@@ -281,6 +265,22 @@ describe("a person at the command line of a fleet", () => {
       err: expect.stringContaining("homeostat shell"),
     });
     expect(await run("shell web-1", tokenOf("olga"))).toMatchObject({ code: EXIT.refused });
+  });
+
+  it("is told which version of the agent it has to name, before anything is done", async () => {
+    await expect(run("agents update --all")).rejects.toThrow("--version V of one that is published, or --release FILE");
+    await expect(run("agents update --all --version 9.9.9 --release x")).rejects.toThrow("say to which release");
+    await expect(run("agents update --version 9.9.9")).rejects.toThrow("say on which hosts");
+    await expect(run("agents update --all --version 9.9.9")).rejects.toThrow("no homeostat-agent 9.9.9 is published");
+    const other = join(dir, "other.tar.gz");
+    const manifest = { name: "disk-watch", version: "1.0.0", kind: "static", run: { command: "run" } };
+    const release = signRelease(
+      { manifest: PluginManifest.parse(manifest), sha256: "0".repeat(64), sizeBytes: 1 },
+      keys.privateKey,
+    );
+    writeFileSync(`${other}.release.json`, JSON.stringify(release));
+    await expect(run(`agents update --all --release ${other}`)).rejects.toThrow("is disk-watch: want a release of");
+    expect((await run("jobs --executor agent.update")).out).toBe("no jobs");
   });
 
   it("packs, signs and publishes a plugin", async () => {

@@ -94,6 +94,11 @@ const show: Verb = async ({ args, env, out }) => {
   return 0;
 };
 
-/** `homeostat agents [show HOST]`. */
-export const agents: Verb = (input) =>
-  input.args[0] === "show" ? show({ ...input, args: input.args.slice(1) }) : list(input);
+/** `homeostat agents [show HOST | update …]`. */
+export const agents: Verb = async (input) => {
+  const [which, ...args] = input.args;
+  if (which === "show") return show({ ...input, args });
+  // It needs what this file offers to others.
+  if (which === "update") return (await import("./update-agents.ts")).updateAgents({ ...input, args });
+  return list(input);
+};

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { UsageError } from "./verb.ts";
+import { dataDirOf } from "./where-data-is.ts";
 
 /** What a running platform writes to `data_dir/platform.json`. */
 export const RunFile = z.strictObject({
@@ -20,8 +21,8 @@ const LINE_CHARS_MAX = 32 * 1_048_576;
 
 /** Where a platform is, and with what to be let in. */
 export interface Where {
-  /** Of the platform that runs on this machine, where `api` is not given. */
-  readonly "data-dir": string;
+  /** Of the platform that runs on this machine, where `api` is not given; by default where a start here would put it. */
+  readonly "data-dir"?: string | undefined;
   readonly api?: string | undefined;
   readonly "token-file"?: string | undefined;
 }
@@ -89,9 +90,10 @@ const tokenOf = (where: Where, env: Readonly<Record<string, string | undefined>>
   const file = where["token-file"];
   if (file !== undefined) return readFileSync(file, "utf8").trim();
   if (env.HOMEOSTAT_TOKEN !== undefined && env.HOMEOSTAT_TOKEN !== "") return env.HOMEOSTAT_TOKEN;
-  const local = join(where["data-dir"], "secrets", "api-token");
   // The token of this machine's platform is nobody else's to see.
-  return isElsewhere || !existsSync(local) ? "" : readFileSync(local, "utf8").trim();
+  if (isElsewhere) return "";
+  const local = join(dataDirOf(where["data-dir"]), "secrets", "api-token");
+  return existsSync(local) ? readFileSync(local, "utf8").trim() : "";
 };
 
 const baseOf = (text: string): string => {
@@ -122,7 +124,7 @@ export const connect = (dataDir: string): ApiClient => connectTo({ "data-dir": d
 export const connectTo = (where: Where, env: Readonly<Record<string, string | undefined>>): ApiClient => {
   const elsewhere = where.api ?? env.HOMEOSTAT_API;
   const isElsewhere = elsewhere !== undefined && elsewhere !== "";
-  const url = isElsewhere ? baseOf(elsewhere) : runningOn(where["data-dir"]);
+  const url = isElsewhere ? baseOf(elsewhere) : runningOn(dataDirOf(where["data-dir"]));
   const token = tokenOf(where, env, isElsewhere);
   const request = async (path: string, init: RequestInit, { timeoutMs, signal }: Asking = {}): Promise<Response> => {
     const headers = { ...init.headers, ...(token !== "" && { authorization: `Bearer ${token}` }) };

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { type Options, parseOptions } from "../options.ts";
 import { readOptions } from "../read-options.ts";
+import { DEFAULT_CONFIG } from "./configuration-file.ts";
 
-export const DEFAULT_CONFIG = "homeostat.yaml";
 export const DEFAULTS = "built-in defaults";
 
 /** The file that was asked for, or ./homeostat.yaml when there is one, or the built-in defaults. */

@@ -3,7 +3,7 @@ const JSON_FLAG = { json: { type: "boolean", default: false } } as const;
 
 /** How to reach a platform. */
 const API = {
-  "data-dir": { type: "string", default: ".homeostat" },
+  "data-dir": { type: "string" },
   api: { type: "string" },
   "token-file": { type: "string" },
 } as const;
@@ -15,6 +15,21 @@ const TARGETS = {
   site: { type: "string" },
   percent: { type: "string" },
   all: { type: "boolean", default: false },
+} as const;
+
+/** What becomes a job: how fast, for how long, and whether to wait for it. */
+const JOB = {
+  wait: { type: "boolean", default: false },
+  "wait-for": { type: "string" },
+  detach: { type: "boolean", default: false },
+  ramp: { type: "boolean" },
+  "no-ramp": { type: "boolean" },
+  concurrency: { type: "string" },
+  "max-errors": { type: "string" },
+  timeout: { type: "string" },
+  expires: { type: "string" },
+  "dry-run": { type: "boolean", default: false },
+  reason: { type: "string", default: "" },
 } as const;
 
 export const FLAGS = {
@@ -55,24 +70,24 @@ export const FLAGS = {
   },
   agents: { ...COMMON, labels: { type: "string" }, site: { type: "string" }, state: { type: "string" } },
   "agents show": COMMON,
+  "agents update": {
+    ...COMMON,
+    ...TARGETS,
+    ...JOB,
+    version: { type: "string" },
+    release: { type: "string" },
+    // Of one host: to fetch, probe and try a version. Of all waves: within the twelve hours of a night and its morning.
+    timeout: { type: "string", default: "15m" },
+    expires: { type: "string", default: "12h" },
+  },
   run: {
     ...COMMON,
     ...TARGETS,
+    ...JOB,
     arg: { type: "string", multiple: true },
     args: { type: "string" },
-    wait: { type: "boolean", default: false },
-    "wait-for": { type: "string" },
-    detach: { type: "boolean", default: false },
-    ramp: { type: "boolean" },
-    "no-ramp": { type: "boolean" },
-    concurrency: { type: "string" },
-    "max-errors": { type: "string" },
-    timeout: { type: "string" },
-    expires: { type: "string" },
     cpu: { type: "string" },
     memory: { type: "string" },
-    "dry-run": { type: "boolean", default: false },
-    reason: { type: "string", default: "" },
     risk: { type: "string" },
     raw: { type: "boolean", default: false },
     "exit-code": { type: "boolean", default: false },

@@ -14,7 +14,7 @@ export const HELP = `homeostat watches a fleet and heals it.
                                           virtual agents with the real protocol, for load tests
   homeostat completion bash|zsh|fish      completion for a shell: source <(homeostat completion bash)
 
-On a running platform (add --data-dir DIR when it is not .homeostat; --json for programs), or on one elsewhere
+On a running platform (its data_dir is read from ./homeostat.yaml, otherwise --data-dir DIR; --json for programs), or elsewhere
 (--api URL or HOMEOSTAT_API, with --token-file FILE or HOMEOSTAT_TOKEN):
   homeostat status                        what runs where, and how it fares
   homeostat reload                        read the configuration again: other rules, without a restart
@@ -30,6 +30,9 @@ On a running platform (add --data-dir DIR when it is not .homeostat; --json for 
 
 On its agents (docs/COMMANDS.md tells more):
   homeostat agents [--labels EXPR] [--site S] [--state S] | agents show HOST
+  homeostat agents update --release FILE | --version V    a new version of the agent, in waves of 1, 2, 4 …:
+            --on … | --labels EXPR | --site S | --all    each goes on trial, and the first that is taken back stops it
+            [--concurrency N] [--max-errors N] [--dry-run] [--reason TEXT] [--wait-for 1h | --detach]
   homeostat run EXECUTOR|COMMAND          have something done, and wait for it
             --on HOST[,HOST…] | --labels EXPR | --site S | --all, [--percent P]
             [--arg NAME=VALUE]… [--args JSON] [--reason TEXT] [--dry-run]

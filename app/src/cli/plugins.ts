@@ -7,6 +7,7 @@ import { z } from "zod";
 import { agentsOf } from "./agents.ts";
 import { connectTo } from "./client.ts";
 import { FLAGS } from "./flags.ts";
+import { publishArtefact } from "./publish-artefact.ts";
 import { refusalToExitCode } from "./run.ts";
 import { table } from "./style.ts";
 import { targetsOf } from "./targets.ts";
@@ -128,23 +129,14 @@ const sign: Verb = async ({ args, out }) => {
   return 0;
 };
 
-const LENGTH_BYTES = 4;
-
 const publish: Verb = async ({ args, env, out, err }) => {
   const options = FLAGS["plugins publish"];
   const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
   const path = one(positionals, "artefact (.tar.gz)");
-  const release = Buffer.from(
-    JSON.stringify(JSON.parse(readFileSync(values.release ?? `${path}.release.json`, "utf8"))),
-  );
-  const length = Buffer.alloc(LENGTH_BYTES);
-  length.writeUInt32BE(release.length);
-  const body = Buffer.concat([length, release, readFileSync(path)]);
   return refusalToExitCode(err, async () => {
-    const shape = z.object({ release: PluginRelease });
-    const published = await connectTo(values, env).postBytes("/api/v1/plugins/releases", body, shape);
-    const { name, version } = published.release.manifest;
-    out(values.json ? JSON.stringify(published) : `published ${name} ${version}`);
+    const release = await publishArtefact(connectTo(values, env), path, values.release);
+    const { name, version } = release.manifest;
+    out(values.json ? JSON.stringify({ release }) : `published ${name} ${version}`);
     return 0;
   });
 };

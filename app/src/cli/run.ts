@@ -1,11 +1,11 @@
 import { parseArgs } from "node:util";
 import { JobPreview } from "@homeostat/analytics";
-import { Job } from "@homeostat/schemas";
+import { Job, type JobRequest } from "@homeostat/schemas";
 import { z } from "zod";
 import { type ApiClient, connectTo } from "./client.ts";
 import { exitCodeOfRefusal } from "./exit-code.ts";
 import { FLAGS } from "./flags.ts";
-import { followJob } from "./follow-job.ts";
+import { type FollowOptions, followJob } from "./follow-job.ts";
 import { durationIn, jobRequestOf } from "./job-request.ts";
 import { printable } from "./terminal-text.ts";
 import { one, UsageError, type Verb, type VerbInput } from "./verb.ts";
@@ -13,10 +13,17 @@ import { one, UsageError, type Verb, type VerbInput } from "./verb.ts";
 /** Hosts that a preview names. */
 const NAMED_MAX = 100;
 
-const preview = async (api: ApiClient, body: object, { out, json }: { out: VerbInput["out"]; json: boolean }) => {
-  const shape = z.object({ preview: JobPreview });
-  const { preview: found } = await api.post("/api/v1/jobs", { ...body, dry_run: true }, shape);
-  if (json) {
+export const previewOf = async (api: ApiClient, request: JobRequest): Promise<JobPreview> => {
+  const body = { ...request, dry_run: true };
+  return (await api.post("/api/v1/jobs", body, z.object({ preview: JobPreview }))).preview;
+};
+
+/** Resolves with the exit code. */
+export const tellPreview = (
+  found: JobPreview,
+  { out, isJson }: { readonly out: VerbInput["out"]; readonly isJson: boolean },
+): number => {
+  if (isJson) {
     out(JSON.stringify(found));
     return 0;
   }
@@ -42,29 +49,48 @@ export const refusalToExitCode = async (err: VerbInput["err"], run: () => Promis
   }
 };
 
+interface WaitFlags {
+  readonly wait: boolean;
+  readonly "wait-for"?: string | undefined;
+  readonly detach: boolean;
+}
+
+/** How long to wait for a job; null: until it has ended. */
+export const waitIn = (values: WaitFlags): number | null => {
+  if (values.detach && (values.wait || values["wait-for"] !== undefined))
+    throw new UsageError("give --detach or --wait, not both");
+  return values["wait-for"] === undefined ? null : durationIn("wait-for", values["wait-for"]);
+};
+
+/** Submits, and shows the job unless it is to be left alone. Resolves with the exit code. */
+export const submitJob = async (
+  input: Pick<VerbInput, "signal" | "out" | "err"> & { readonly api: ApiClient },
+  request: JobRequest,
+  { isDetached, ...options }: FollowOptions & { readonly isDetached: boolean },
+): Promise<number> => {
+  const { job } = await input.api.post("/api/v1/jobs", request, z.object({ job: Job }));
+  if (!isDetached) return followJob(input, job, options);
+  input.out(options.isJson ? JSON.stringify({ job }) : job.job_id);
+  return 0;
+};
+
 /** `homeostat run EXECUTOR|COMMAND`. */
 export const run: Verb = async (input) => {
   const { args, env, out, err, signal } = input;
   const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: FLAGS.run });
   const what = one(positionals, "executor (service.restart) or declared command (disk-report)");
   const request = jobRequestOf(what, values);
-  if (values.detach && (values.wait || values["wait-for"] !== undefined))
-    throw new UsageError("give --detach or --wait, not both");
-  const waitMs = values["wait-for"] === undefined ? null : durationIn("wait-for", values["wait-for"]);
+  const waitMs = waitIn(values);
   const api = connectTo(values, env);
   return refusalToExitCode(err, async () => {
-    if (values["dry-run"]) return preview(api, request, { out, json: values.json });
-    const { job } = await api.post("/api/v1/jobs", request, z.object({ job: Job }));
-    if (values.detach) {
-      out(values.json ? JSON.stringify({ job }) : job.job_id);
-      return 0;
-    }
+    if (values["dry-run"]) return tellPreview(await previewOf(api, request), { out, isJson: values.json });
     const options = {
       isJson: values.json,
       isRaw: values.raw,
       waitMs,
       passesExitCode: values["exit-code"],
+      isDetached: values.detach,
     };
-    return followJob({ api, signal, out, err }, job, options);
+    return submitJob({ api, signal, out, err }, request, options);
   });
 };

@@ -8,7 +8,6 @@ import { duplexPair } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { type Control, ControlConfig, createControl } from "@homeostat/agent/control";
 import { createSiteServer, type SiteServer } from "@homeostat/agent/site";
-import { createApi } from "@homeostat/analytics";
 import { type Bus, type Log, topics } from "@homeostat/schemas";
 import { type IPty, spawn as spawnPty } from "@lydell/node-pty";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -16,11 +15,11 @@ import { agentApi } from "../agent-api.ts";
 import { createEmbeddedBus } from "../embedded/bus/index.ts";
 import { RecordedSessions } from "../shell-sessions.ts";
 import { createTranscripts, TranscriptsConfig } from "../transcripts.ts";
+import { fleetApi, TOKEN } from "./fleet-api.fixture.ts";
 
 const ignore = () => undefined;
 const log: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 const keys = generateKeyPairSync("ed25519");
-const TOKEN = "the-token-of-the-data-directory";
 const HOMEOSTAT = fileURLToPath(new URL("../../bin/homeostat.mjs", import.meta.url));
 const AGENT = fileURLToPath(new URL("../../../agent/bin/homeostat-agent.mjs", import.meta.url));
 
@@ -29,7 +28,7 @@ let bus: Bus;
 let control: Control;
 let site: SiteServer;
 let sessions: RecordedSessions;
-let api: ReturnType<typeof createApi>;
+let api: ReturnType<typeof fleetApi>;
 let url: string;
 let agent: ChildProcess;
 
@@ -102,21 +101,7 @@ beforeAll(async () => {
   const transcripts = createTranscripts({ dir: join(dir, "transcripts"), config, now: Date.now });
   const sessionBytesMax = config.session_bytes_max;
   sessions = new RecordedSessions({ control, transcripts, sessionBytesMax, now: Date.now, log });
-  const nothing = { refused: "not_found", message: "no remediation here" };
-  api = createApi({
-    run: async () => [],
-    health: async () => [],
-    reports: async () => null,
-    decide: async () => nothing,
-    acknowledge: async () => nothing,
-    reload: async () => ({ message: "no configuration", problems: [] }),
-    now: Date.now,
-    log,
-    version: "1.0.0",
-    token: TOKEN,
-    isLoopback: true,
-    agentPlatform: agentApi(control, sessions),
-  });
+  api = fleetApi({ log, agentPlatform: agentApi(control, sessions) });
   url = await api.listen({ host: "127.0.0.1", port: 0 });
   await vi.waitFor(() => expect(control.agent("web-1")?.server).not.toBeNull(), { timeout: 20_000 });
 });

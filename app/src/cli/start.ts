@@ -2,8 +2,9 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Options } from "../options.ts";
 import { type Platform, type PlatformSetting, startPlatform } from "../platform.ts";
-import { siteMemoryEnv } from "../site-memory.ts";
-import { DEFAULT_CONFIG, DEFAULTS, readConfiguration } from "./configuration.ts";
+import { SITE_V8_ARGS, siteMemoryEnv } from "../site-memory.ts";
+import { DEFAULTS, readConfiguration } from "./configuration.ts";
+import { DEFAULT_CONFIG } from "./configuration-file.ts";
 import { foldersOf, followConfiguration } from "./follow-configuration.ts";
 import { seconds, style } from "./style.ts";
 import { STOPPED_EARLY, VERSION, type VerbInput } from "./verb.ts";
@@ -23,7 +24,11 @@ const startUnlessStopped = async (setting: PlatformSetting): Promise<Platform | 
 /** Under its own pid, so that who supervises it notices nothing. Not where a parent speaks with it, nor where a system cannot (execve(2)). */
 const beginAgain = (args: readonly string[], env: Record<string, string | undefined>): void => {
   if (process.execve === undefined || process.platform !== "linux" || process.connected) return;
-  process.execve(process.execPath, [process.argv0, ...process.execArgv, PROGRAM, "start", ...args], env);
+  process.execve(
+    process.execPath,
+    [process.argv0, ...SITE_V8_ARGS, ...process.execArgv, PROGRAM, "start", ...args],
+    env,
+  );
 };
 
 /** Runs the platform until Ctrl-C. */

@@ -9,7 +9,7 @@ import {
 } from "@homeostat/schemas";
 import type { Kafka, KafkaConfig, LogEntry, PartitionAssigner } from "kafkajs";
 import { feedLimits } from "../bus/feed-limits.ts";
-import { checkOutgoing } from "../bus/outgoing.ts";
+import { type CheckedMessage, checkOutgoing } from "../bus/outgoing.ts";
 import { type After, afterWallTime } from "../bus/timers.ts";
 import { BrokerAdmin } from "./admin.ts";
 import { mendChecksum } from "./kafkajs-checksum.ts";
@@ -91,6 +91,19 @@ const makeTopics = async (admin: BrokerAdmin, { topics, log }: KafkaBusOptions):
 
 const isStopped = () => new BusError("stopped", "the bus has been stopped", { retryable: false });
 
+const bytesOf = (messages: readonly CheckedMessage[]): number => messages.reduce((sum, { bytes }) => sum + bytes, 0);
+
+/** One after the other, each for one topic. */
+const runsOf = (messages: readonly CheckedMessage[]): readonly CheckedMessage[][] => {
+  const runs: CheckedMessage[][] = [];
+  for (const one of messages) {
+    const last = runs.at(-1);
+    if (last?.[0]?.message.topic === one.message.topic) last.push(one);
+    else runs.push([one]);
+  }
+  return runs;
+};
+
 class KafkaBus implements Bus {
   readonly #options: KafkaBusOptions;
   readonly #kafka: Kafka;
@@ -118,10 +131,15 @@ class KafkaBus implements Bus {
     this.#partitions = new Map(options.topics.map(({ name, partitions }) => [name, partitions]));
   }
 
-  async publish(messages: readonly OutgoingMessage[]): Promise<void> {
+  async publish(
+    messages: readonly OutgoingMessage[],
+    { inOrder = false }: { readonly inOrder?: boolean } = {},
+  ): Promise<void> {
     if (this.#isStopped) throw isStopped();
-    const { checked, bytes } = checkOutgoing(messages, (topic) => this.#partitions.get(topic));
-    if (checked.length > 0) await this.#producer.send(checked, bytes);
+    const { checked } = checkOutgoing(messages, (topic) => this.#partitions.get(topic));
+    // Of what goes to several topics at a time some may arrive, and others not.
+    for (const run of inOrder ? runsOf(checked) : [checked])
+      if (run.length > 0) await this.#producer.send(run, bytesOf(run));
   }
 
   async consume(options: ConsumeOptions): Promise<Consumer> {

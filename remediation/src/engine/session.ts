@@ -39,6 +39,8 @@ export interface SessionPorts {
   readonly log: Log;
   readonly newId: () => string;
   readonly timers: Timers;
+  /** Hosts of a site that others than this engine are changing; by default nobody. */
+  readonly changingAt?: (site: string) => number;
 }
 
 export const WORKER_GROUP = "remediation-engine";
@@ -71,6 +73,7 @@ interface Flight {
 }
 
 interface Waiter {
+  readonly host: string;
   readonly resolve: (result: CommandResult) => void;
   /** When what came of the result is in the journal. */
   readonly settled: Promise<void>;
@@ -326,7 +329,7 @@ export class Session {
     answer.promise.catch(() => undefined);
     const onAbort = () => answer.reject(new Error(`nobody waits for ${step.idempotency_key} any more`));
     signal.addEventListener("abort", onAbort, { once: true });
-    this.#waiters.set(step.idempotency_key, { resolve: answer.resolve, settled });
+    this.#waiters.set(step.idempotency_key, { host: step.host, resolve: answer.resolve, settled });
     try {
       const dispatch = dispatchFor({ run, step, sites: this.#sharesOf(step.host) }, this.#ports);
       const value = Buffer.from(JSON.stringify(dispatch));
@@ -337,12 +340,21 @@ export class Session {
     }
   }
 
-  /** One host of those that were heard of at its site. Where no site is known, an agent with a limit for its site refuses it. */
+  /**
+   * This host, and all of its site that are being changed at this moment, by other runs and by others than this engine, of those that were
+   * heard of there: many small changes must not come to more than one large one. Where no site is known, an agent with a limit for its
+   * site refuses it.
+   */
   #sharesOf(host: string): SiteShares {
-    const site = this.#sites.get(host) ?? "";
+    const siteOf = (one: string): string => this.#sites.get(one) ?? "";
+    const site = siteOf(host);
     if (site === "") return { default: { targeted: 1, of: 1 } };
     const of = [...this.#sites.values()].filter((other) => other === site).length;
-    return { [site]: { targeted: 1, of } };
+    const ours = new Set(
+      [...this.#waiters.values()].map((waiter) => waiter.host).filter((one) => siteOf(one) === site),
+    );
+    const others = this.#ports.changingAt?.(site) ?? 0;
+    return { [site]: { targeted: Math.min(of, ours.add(host).size + others), of } };
   }
 
   async #deliver({ notification }: Extract<Effect, { kind: "deliver" }>, signal: AbortSignal): Promise<Delivery> {

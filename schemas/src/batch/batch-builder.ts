@@ -6,7 +6,7 @@ import { BATCH_VERSION, encodeValue } from "./batch-header.ts";
 import { BATCH_FLUSH_BYTES, BLOCK_BYTES_MAX } from "./batch-limits.ts";
 import { readNativeBlock } from "./native-block-reader.ts";
 import { type ColumnWriter, columnWriter, ZERO_OF } from "./native-column-writer.ts";
-import type { AppendedRow, TelemetryRow } from "./telemetry-row.ts";
+import type { AppendedRow, ColumnName, TelemetryRow } from "./telemetry-row.ts";
 import { varuintBytes, writeVaruint } from "./varuint.ts";
 
 /** The fastest level: higher ones gain a tenth of the size for twice the time. The header carries the checksum. */
@@ -28,6 +28,17 @@ const NAMES_BYTES_MAX = 1024;
 
 const NS_PER_MS = 1_000_000n;
 
+/** Rows that share much of what they say. A column is in one of the two; an optional one that is in neither has its type's zero. */
+export interface RowRun<S extends TelemetrySchema> {
+  readonly rowCount: number;
+  readonly timeMinUnixMs: number;
+  readonly timeMaxUnixMs: number;
+  /** One value for all of them. */
+  readonly shared: Partial<TelemetryRow<S>>;
+  /** Their cells as they stand in a Native block; not for maps and arrays. Whoever has made them answers for what is in them. */
+  readonly cells: { readonly [N in ColumnName<S>]?: Uint8Array };
+}
+
 interface Cell {
   readonly column: Column;
   readonly writer: ColumnWriter;
@@ -48,8 +59,11 @@ export class BatchBuilder<S extends TelemetrySchema> {
   #rowCount = 0;
   /** Asked for with every row, so it is kept. */
   #byteLength = 0;
-  #timeMin: number | bigint = 0;
-  #timeMax: number | bigint = 0;
+  /** Undefined without rows that were appended one by one; those of runs are in milliseconds. */
+  #timeMin: number | bigint | undefined;
+  #timeMax: number | bigint | undefined;
+  #runsMinMs = Number.POSITIVE_INFINITY;
+  #runsMaxMs = Number.NEGATIVE_INFINITY;
 
   constructor(schema: S) {
     this.schema = schema;
@@ -90,9 +104,36 @@ export class BatchBuilder<S extends TelemetrySchema> {
     const values = row as Readonly<Record<string, unknown>>;
     this.#appendCells(values);
     const time = values[this.#timeColumn] as number | bigint;
-    if (this.#rowCount === 0 || time < this.#timeMin) this.#timeMin = time;
-    if (this.#rowCount === 0 || time > this.#timeMax) this.#timeMax = time;
+    if (this.#timeMin === undefined || time < this.#timeMin) this.#timeMin = time;
+    if (this.#timeMax === undefined || time > this.#timeMax) this.#timeMax = time;
     this.#rowCount++;
+  }
+
+  /** Many rows at once; taken whole or refused whole. */
+  appendRun(run: RowRun<S>): void {
+    const { rowCount } = run;
+    if (rowCount === 0) return;
+    if (this.#rowCount + rowCount > BATCH_ROWS_MAX)
+      throw new BatchError("full", `the batch has ${this.#rowCount} rows already, ${rowCount} more are too many`);
+    const shared: Readonly<Record<string, unknown>> = run.shared;
+    const cells: Readonly<Record<string, Uint8Array | undefined>> = run.cells;
+    let taken = 0;
+    try {
+      for (const { column, writer, zero } of this.#cells) {
+        const ready = cells[column.name];
+        const value = shared[column.name];
+        if (ready !== undefined) writer.appendCells(ready, rowCount);
+        else writer.appendShared(value === undefined ? zero : value, rowCount);
+        if (zero !== undefined && (ready ?? value) !== undefined) this.#written = this.#cells.length;
+        taken++;
+      }
+    } catch (error) {
+      throw this.#refusal(error, taken);
+    }
+    this.#checkBlock(taken);
+    this.#runsMinMs = Math.min(this.#runsMinMs, run.timeMinUnixMs);
+    this.#runsMaxMs = Math.max(this.#runsMaxMs, run.timeMaxUnixMs);
+    this.#rowCount += rowCount;
   }
 
   #appendCells(values: Readonly<Record<string, unknown>>): void {
@@ -105,13 +146,20 @@ export class BatchBuilder<S extends TelemetrySchema> {
         taken++;
       }
     } catch (error) {
-      this.#undoCells(taken);
-      const column = this.#cells[taken]?.column.name ?? "";
-      if (error instanceof BatchError) {
-        throw new BatchError(error.code, `${this.schema}.${column}, row ${this.#rowCount}: ${error.message}`);
-      }
-      throw error;
+      throw this.#refusal(error, taken);
     }
+    this.#checkBlock(taken);
+  }
+
+  /** What to throw once the columns that had taken theirs are as they were. */
+  #refusal(error: unknown, taken: number): unknown {
+    this.#undoCells(taken);
+    if (!(error instanceof BatchError)) return error;
+    const column = this.#cells[taken]?.column.name ?? "";
+    return new BatchError(error.code, `${this.schema}.${column}, row ${this.#rowCount}: ${error.message}`);
+  }
+
+  #checkBlock(taken: number): void {
     const bytes = this.#measure();
     if (bytes + NAMES_BYTES_MAX <= BLOCK_BYTES_MAX) {
       this.#byteLength = bytes;
@@ -135,8 +183,8 @@ export class BatchBuilder<S extends TelemetrySchema> {
         version: BATCH_VERSION,
         schema: this.schema,
         row_count: this.#rowCount,
-        time_min_unix_ms: wholeMs(this.#timeMin),
-        time_max_unix_ms: wholeMs(this.#timeMax),
+        time_min_unix_ms: Math.min(this.#runsMinMs, wholeMs(this.#timeMin ?? this.#runsMinMs)),
+        time_max_unix_ms: Math.max(this.#runsMaxMs, wholeMs(this.#timeMax ?? this.#runsMaxMs)),
         producer,
         sequence,
         uncompressed_bytes: block.length,
@@ -163,6 +211,9 @@ export class BatchBuilder<S extends TelemetrySchema> {
     for (const { writer } of this.#cells) writer.reset();
     this.#rowCount = 0;
     this.#byteLength = 0;
+    this.#timeMin = this.#timeMax = undefined;
+    this.#runsMinMs = Number.POSITIVE_INFINITY;
+    this.#runsMaxMs = Number.NEGATIVE_INFINITY;
     this.#written = this.#requiredCells();
   }
 

@@ -2,14 +2,17 @@ import { isUtf8 } from "node:buffer";
 import type { ColumnType } from "../telemetry.ts";
 import { BatchError } from "./batch-error.ts";
 import { ARRAY_ENTRIES_MAX, MAP_ENTRIES_MAX, STRING_BYTES_MAX } from "./batch-limits.ts";
-import { TextSpan } from "./text-span.ts";
 import { varuintBytes, writeVaruint } from "./varuint.ts";
 
 /** The bytes of one growing column as they will stand in the Native block. `append` either takes the value or throws and takes nothing. */
 export interface ColumnWriter {
   readonly byteLength: number;
   append(value: unknown): void;
-  /** Forgets the newest row. */
+  /** The same value for so many rows, one at least. */
+  appendShared(value: unknown, rows: number): void;
+  /** Cells of so many rows as they will stand: whoever has made them answers for what is in them. Not for maps and arrays, whose parts lie apart. */
+  appendCells(cells: Uint8Array, rows: number): void;
+  /** Forgets what was appended last, a row or many. */
   undo(): void;
   reset(): void;
   /** Copies the column and answers where it ends. */
@@ -40,13 +43,20 @@ class GrowingBytes {
     this.bytes = grown;
   }
 
-  /** What stands from here to the end, once more; answers where it begins. */
-  repeat(from: number): number {
-    const start = this.end;
-    this.reserve(start - from);
-    this.bytes.copyWithin(start, from, start);
-    this.end = start + (start - from);
-    return start;
+  pushAll(cells: Uint8Array): void {
+    this.reserve(cells.length);
+    this.bytes.set(cells, this.end);
+    this.end += cells.length;
+  }
+
+  /** What stands from here to the end, so many times in all. */
+  multiply(from: number, times: number): void {
+    const once = this.end - from;
+    if (once === 0) return;
+    const more = once * (times - 1);
+    this.reserve(more);
+    this.bytes.fill(this.bytes.subarray(from, this.end), this.end, this.end + more);
+    this.end += more;
   }
 
   reset(): void {
@@ -57,6 +67,14 @@ class GrowingBytes {
 
 /** Below this many characters a loop beats the call into C++ (measured: equal at about 24). */
 const SHORT_TEXT_LENGTH = 24;
+
+const checkCells = (cells: Uint8Array, bytes: number): void => {
+  if (cells.length !== bytes) throw wrong(`cells of ${bytes} bytes`, cells.length);
+};
+
+const noCells = (): never => {
+  throw wrong("a value", "cells");
+};
 
 const checkText = (text: unknown, what: string): string => {
   if (typeof text !== "string") throw wrong(what, text);
@@ -94,12 +112,6 @@ class TextBytes extends GrowingBytes {
     this.end += text.length;
   }
 
-  pushSpan({ bytes, from, to }: TextSpan): void {
-    this.reserve(to - from + 5);
-    this.end = writeVaruint(this.bytes, this.end, to - from);
-    this.end += bytes.copy(this.bytes, this.end, from, to);
-  }
-
   #pushShortAscii(text: string): boolean {
     const { bytes, end } = this;
     const length = text.length;
@@ -133,14 +145,19 @@ class StringColumnWriter implements ColumnWriter {
   append(value: unknown): void {
     this.#rowStart = this.#text.end;
     if (typeof value === "string") this.#text.push(checkText(value, "a string"));
-    else if (value instanceof TextSpan) {
-      checkLength(value.to - value.from);
-      this.#text.pushSpan(value);
-    } else if (value instanceof Uint8Array) {
+    else if (value instanceof Uint8Array) {
       const bytes = wellFormed(value);
       checkLength(bytes.length);
       this.#text.pushBytes(bytes);
     } else throw wrong("a string", value);
+  }
+  appendShared(value: unknown, rows: number): void {
+    this.append(value);
+    this.#text.multiply(this.#rowStart, rows);
+  }
+  appendCells(cells: Uint8Array): void {
+    this.#rowStart = this.#text.end;
+    this.#text.pushAll(cells);
   }
   undo(): void {
     this.#text.end = this.#rowStart;
@@ -167,9 +184,7 @@ class MapColumnWriter implements ColumnWriter {
   #keys = new TextBytes();
   #values = new TextBytes();
   #entries = 0;
-  #rowStart = { entries: 0, keys: 0, values: 0 };
-  /** The newest row's map, when it is frozen: the same object again is the same bytes again. */
-  #frozen: object | null = null;
+  #rowStart = { entries: 0, totals: 0, keys: 0, values: 0 };
 
   get byteLength(): number {
     return this.#totals.end + this.#keys.end + this.#values.end;
@@ -177,10 +192,6 @@ class MapColumnWriter implements ColumnWriter {
 
   append(value: unknown): void {
     if (typeof value !== "object" || value === null || Array.isArray(value)) throw wrong("a map of strings", value);
-    if (value === this.#frozen) {
-      this.#appendAgain();
-      return;
-    }
     const map = value as Readonly<Record<string, unknown>>;
     const names = Object.keys(map);
     if (names.length > MAP_ENTRIES_MAX) {
@@ -191,6 +202,7 @@ class MapColumnWriter implements ColumnWriter {
       checkText(map[name], "a map value");
     }
     this.#rowStart.entries = this.#entries;
+    this.#rowStart.totals = this.#totals.end;
     this.#rowStart.keys = this.#keys.end;
     this.#rowStart.values = this.#values.end;
     for (const name of names) {
@@ -199,29 +211,30 @@ class MapColumnWriter implements ColumnWriter {
     }
     this.#entries += names.length;
     pushTotal(this.#totals, this.#entries);
-    this.#frozen = Object.isFrozen(value) ? value : null;
   }
 
-  #appendAgain(): void {
-    const start = this.#rowStart;
-    const entries = this.#entries - start.entries;
-    start.entries = this.#entries;
-    start.keys = this.#keys.repeat(start.keys);
-    start.values = this.#values.repeat(start.values);
-    this.#entries += entries;
-    pushTotal(this.#totals, this.#entries);
+  appendShared(value: unknown, rows: number): void {
+    this.append(value);
+    const { entries: before, keys, values } = this.#rowStart;
+    const entries = this.#entries - before;
+    for (let row = 1; row < rows; row++) {
+      this.#entries += entries;
+      pushTotal(this.#totals, this.#entries);
+    }
+    this.#keys.multiply(keys, rows);
+    this.#values.multiply(values, rows);
   }
+
+  appendCells = noCells;
 
   undo(): void {
-    this.#frozen = null;
-    this.#totals.end -= 8;
     this.#entries = this.#rowStart.entries;
+    this.#totals.end = this.#rowStart.totals;
     this.#keys.end = this.#rowStart.keys;
     this.#values.end = this.#rowStart.values;
   }
 
   reset(): void {
-    this.#frozen = null;
     this.#entries = 0;
     for (const part of [this.#totals, this.#keys, this.#values]) part.reset();
   }
@@ -237,7 +250,7 @@ class MapColumnWriter implements ColumnWriter {
 class ArrayColumnWriter implements ColumnWriter {
   #totals = new GrowingBytes();
   #numbers = new GrowingBytes();
-  #rowStart = 0;
+  #rowStart = { totals: 0, numbers: 0 };
 
   get byteLength(): number {
     return this.#totals.end + this.#numbers.end;
@@ -245,15 +258,26 @@ class ArrayColumnWriter implements ColumnWriter {
 
   append(value: unknown): void {
     const numbers = checkNumbers(value);
-    this.#rowStart = this.#numbers.end;
+    this.#rowStart.totals = this.#totals.end;
+    this.#rowStart.numbers = this.#numbers.end;
     this.#numbers.reserve(numbers.length * 8);
     for (const number of numbers) this.#numbers.end = this.#numbers.bytes.writeDoubleLE(number, this.#numbers.end);
     pushTotal(this.#totals, this.#numbers.end / 8);
   }
 
+  appendShared(value: unknown, rows: number): void {
+    this.append(value);
+    const { numbers } = this.#rowStart;
+    const bytes = this.#numbers.end - numbers;
+    for (let row = 2; row <= rows; row++) pushTotal(this.#totals, (numbers + bytes * row) / 8);
+    this.#numbers.multiply(numbers, rows);
+  }
+
+  appendCells = noCells;
+
   undo(): void {
-    this.#totals.end -= 8;
-    this.#numbers.end = this.#rowStart;
+    this.#totals.end = this.#rowStart.totals;
+    this.#numbers.end = this.#rowStart.numbers;
   }
 
   reset(): void {
@@ -280,6 +304,7 @@ const checkNumbers = (value: unknown): readonly number[] => {
 
 class ByteColumnWriter implements ColumnWriter {
   #cells = new GrowingBytes();
+  #rowStart = 0;
   get byteLength(): number {
     return this.#cells.end;
   }
@@ -287,11 +312,21 @@ class ByteColumnWriter implements ColumnWriter {
     if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > 255) {
       throw wrong("a whole number from 0 to 255", value);
     }
+    this.#rowStart = this.#cells.end;
     this.#cells.reserve(1);
     this.#cells.bytes[this.#cells.end++] = value;
   }
+  appendShared(value: unknown, rows: number): void {
+    this.append(value);
+    this.#cells.multiply(this.#rowStart, rows);
+  }
+  appendCells(cells: Uint8Array, rows: number): void {
+    checkCells(cells, rows);
+    this.#rowStart = this.#cells.end;
+    this.#cells.pushAll(cells);
+  }
   undo(): void {
-    this.#cells.end--;
+    this.#cells.end = this.#rowStart;
   }
   reset(): void {
     this.#cells.reset();
@@ -323,6 +358,7 @@ type Put = (cells: Cells, at: number, value: unknown) => void;
 class CellColumnWriter implements ColumnWriter {
   #cells = new Cells(FIRST_BYTES / 8);
   #count = 0;
+  #countBefore = 0;
   readonly #put: Put;
   constructor(put: Put) {
     this.#put = put;
@@ -331,17 +367,34 @@ class CellColumnWriter implements ColumnWriter {
     return this.#count * 8;
   }
   append(value: unknown): void {
-    if (this.#count === this.#cells.u64.length) this.#grow();
+    if (this.#count === this.#cells.u64.length) this.#grow(1);
     this.#put(this.#cells, this.#count, value);
-    this.#count++;
+    this.#countBefore = this.#count++;
   }
-  #grow(): void {
-    const grown = new Cells(this.#count * 2);
+  appendShared(value: unknown, rows: number): void {
+    this.append(value);
+    this.#grow(rows - 1);
+    const { u64 } = this.#cells;
+    u64.fill(u64[this.#countBefore] ?? 0n, this.#count, this.#count + rows - 1);
+    this.#count += rows - 1;
+  }
+  appendCells(cells: Uint8Array, rows: number): void {
+    checkCells(cells, rows * 8);
+    this.#grow(rows);
+    this.#cells.bytes.set(cells, this.byteLength);
+    this.#countBefore = this.#count;
+    this.#count += rows;
+  }
+  #grow(more: number): void {
+    const wanted = this.#count + more;
+    const { length } = this.#cells.u64;
+    if (wanted <= length) return;
+    const grown = new Cells(Math.max(wanted, length * 2));
     grown.bytes.set(this.#cells.bytes);
     this.#cells = grown;
   }
   undo(): void {
-    this.#count--;
+    this.#count = this.#countBefore;
   }
   reset(): void {
     this.#count = 0;

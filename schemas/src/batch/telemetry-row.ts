@@ -1,5 +1,4 @@
 import type { ColumnType, TELEMETRY, TelemetrySchema } from "../telemetry.ts";
-import type { TextSpan } from "./text-span.ts";
 
 /** What a caller appends for a column of each type: DateTime64(3) in milliseconds, DateTime64(9) in nanoseconds since 1970. */
 interface Values {
@@ -31,9 +30,7 @@ export type TelemetryRow<S extends TelemetrySchema> = {
   readonly [C in ColumnsOf<S> as C extends { readonly optional: true } ? C["name"] : never]?: ValueOf<C["type"]>;
 };
 
-/** As it is appended: text may come as bytes that are valid UTF-8, and is copied as it stands. */
+/** As it is appended: text may come as bytes, and is copied as it stands where it is valid UTF-8. */
 export type AppendedRow<S extends TelemetrySchema> = {
-  readonly [C in keyof TelemetryRow<S>]: TelemetryRow<S>[C] extends string
-    ? string | Uint8Array | TextSpan
-    : TelemetryRow<S>[C];
+  readonly [C in keyof TelemetryRow<S>]: TelemetryRow<S>[C] extends string ? string | Uint8Array : TelemetryRow<S>[C];
 };

@@ -1,14 +1,18 @@
 import type { KeyObject } from "node:crypto";
-import { AuditRecord, type Bus, type Log } from "@homeostat/schemas";
+import { AuditRecord, type Bus, type Log, type OutgoingMessage } from "@homeostat/schemas";
 import { jsonOf, readTopic } from "../read-topic.ts";
 import type { Timers } from "../timers.ts";
 import { AnchorFile } from "./anchor.ts";
 import type { Audit, AuditDetails, AuditVerdict } from "./audit.ts";
 import { AuditWriter } from "./audit-writer.ts";
-import { ChainCheck, GENESIS, type Head } from "./chain.ts";
+import { type AuditEntry, ChainCheck, type Head, isSigned } from "./chain.ts";
 
 const TOPIC = "audit";
 const READ_MAX = 1_000;
+/** Of a message without a value, which says nothing. */
+const BARRIER = "barrier";
+/** Where the head is looked for: a publish that was repeated some times, and the barriers of terms that wrote nothing. */
+const TAIL_RECORDS = 10_000;
 /** The anchor is written to disk at most this often; what a kill leaves out is the newest second at most. */
 const ANCHOR_MS = 1_000;
 
@@ -55,6 +59,7 @@ export class AuditLog implements Audit {
     readonly signal: AbortSignal;
   }): Promise<number> {
     const { bus, log } = this.#ports;
+    await this.#passBarrier();
     const head = await this.#headOnBus(signal);
     const isAnchored = await this.#holdsAnchor(head, signal);
     if (!isAnchored)
@@ -77,11 +82,16 @@ export class AuditLog implements Audit {
     return this.#term?.isAnchored ?? true;
   }
 
-  async append(who: string, what: string, subject: string, details: AuditDetails): Promise<void> {
+  append(who: string, what: string, subject: string, details: AuditDetails): Promise<void> {
+    return this.appendWith({ who, what, subject, details }, []);
+  }
+
+  /** With what was done: durable together, and never without this record. */
+  async appendWith(entry: Omit<AuditEntry, "at_unix_ms">, behind: readonly OutgoingMessage[]): Promise<void> {
     const term = this.#term;
     if (term === null) throw new Error("this control plane does not lead, so it writes no audit log");
     try {
-      await term.writer.append({ at_unix_ms: this.#ports.now(), who, what, subject, details });
+      await term.writer.append({ at_unix_ms: this.#ports.now(), ...entry }, behind);
     } catch (thrown) {
       // It may be on the bus or not: the head has to be read again.
       if (this.#term === term) this.#term = null;
@@ -95,10 +105,15 @@ export class AuditLog implements Audit {
     const records: AuditRecord[] = [];
     const first = Math.max(1, Math.floor(from));
     const max = Math.min(READ_MAX, Math.max(1, Math.floor(limit)));
+    let newest = first - 1;
     // Each record takes an offset at least, so that the one with this number lies here or behind.
     await this.#each(first - 1, (value) => {
       const parsed = AuditRecord.safeParse(value);
-      if (parsed.success && parsed.data.sequence >= first) records.push(parsed.data);
+      // Not what comes once more.
+      if (parsed.success && parsed.data.sequence > newest) {
+        records.push(parsed.data);
+        newest = parsed.data.sequence;
+      }
       return records.length < max;
     });
     return records;
@@ -108,7 +123,7 @@ export class AuditLog implements Audit {
     const anchor = this.#readAnchor();
     if (anchor === "unreadable")
       return { ok: false, records: 0, at_sequence: 0, flaw: "the anchor of the audit log cannot be read" };
-    const check = new ChainCheck([this.#ports.signingKey, ...this.#ports.trustedKeys]);
+    const check = new ChainCheck(this.#keys());
     let flaw: ReturnType<ChainCheck["next"]> = null;
     await this.#each(0, (value, key) => {
       flaw = check.next(value, key);
@@ -147,33 +162,44 @@ export class AuditLog implements Audit {
     }
   }
 
-  async #headOnBus(signal: AbortSignal): Promise<Head> {
-    let head: Head | null = GENESIS;
-    await this.#each(
-      "last",
-      (value) => {
-        const parsed = AuditRecord.safeParse(value);
-        head = parsed.success ? { sequence: parsed.data.sequence, sha256: parsed.data.sha256 } : null;
-        return true;
-      },
-      signal,
-    );
-    return head ?? this.#headBeforeFlaw(signal);
+  /** What a broker has taken and not yet shown to anybody lies before this, and can be read once this is durable. */
+  async #passBarrier(): Promise<void> {
+    await this.#ports.bus.publish([{ topic: TOPIC, key: BARRIER, value: null }]);
   }
 
-  /** Somebody else has written behind the end: control goes on behind the last record of its own, and every verification tells of the rest. */
-  async #headBeforeFlaw(signal: AbortSignal): Promise<Head> {
-    const check = new ChainCheck([this.#ports.signingKey, ...this.#ports.trustedKeys]);
+  /** The newest that a control has signed: what somebody else puts behind it, also of ours once more, moves it nowhere. */
+  async #headOnBus(signal: AbortSignal): Promise<Head> {
+    const keys = this.#keys();
+    const signed: AuditRecord[] = [];
+    const take = (value: unknown): boolean => {
+      const parsed = AuditRecord.safeParse(value);
+      if (parsed.success && parsed.data.signature !== "") signed.push(parsed.data);
+      return true;
+    };
+    await this.#each({ last: TAIL_RECORDS }, take, signal);
+    const newest = signed.sort((a, b) => b.sequence - a.sequence).find((record) => isSigned(record, keys));
+    return newest === undefined ? this.#headOfAll(signal) : { sequence: newest.sequence, sha256: newest.sha256 };
+  }
+
+  /** None of ours stands at the end: an empty log, or somebody else has written much there, of which every verification tells. */
+  async #headOfAll(signal: AbortSignal): Promise<Head> {
+    const check = new ChainCheck(this.#keys());
+    let isWhole = true;
     const passOver = (value: unknown, key: string | null): boolean => {
-      check.next(value, key);
+      isWhole = check.next(value, key) === null && isWhole;
       return true;
     };
     await this.#each(0, passOver, signal);
-    this.#ports.log.error(
-      { sequence: check.head.sequence },
-      "what stands at the end of the audit log is no record: the log goes on behind the last that is; verify it",
-    );
+    if (!isWhole)
+      this.#ports.log.error(
+        { sequence: check.head.sequence },
+        "what stands at the end of the audit log is no record of ours: the log goes on behind the last that is; verify it",
+      );
     return check.head;
+  }
+
+  #keys(): readonly KeyObject[] {
+    return [this.#ports.signingKey, ...this.#ports.trustedKeys];
   }
 
   async #holdsAnchor(head: Head, signal: AbortSignal): Promise<boolean> {
@@ -205,7 +231,7 @@ export class AuditLog implements Audit {
   }
 
   #each(
-    from: number | "last",
+    from: Parameters<typeof readTopic>[1]["from"],
     take: (value: unknown, key: string | null) => boolean,
     signal: AbortSignal = new AbortController().signal,
   ): Promise<void> {
@@ -215,7 +241,7 @@ export class AuditLog implements Audit {
       topic: TOPIC,
       group,
       from,
-      take: ({ value, key }) => take(jsonOf(value), key),
+      take: ({ value, key }) => (key === BARRIER && value === null) || take(jsonOf(value), key),
       signal,
       log,
     });

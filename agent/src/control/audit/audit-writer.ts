@@ -1,23 +1,39 @@
 import type { KeyObject } from "node:crypto";
-import { type AuditRecord, type Bus, MESSAGE_BYTES_MAX, type OutgoingMessage } from "@homeostat/schemas";
+import {
+  type AuditRecord,
+  type Bus,
+  MESSAGE_BYTES_MAX,
+  type OutgoingMessage,
+  PUBLISH_WHOLE_BYTES_MAX,
+} from "@homeostat/schemas";
 import { type AuditEntry, type Head, nextRecords } from "./chain.ts";
 
 const TOPIC = "audit";
-/** Of one publish. All of it lies in one partition, so that both makes of the bus take it whole or not at all. */
+/** Of one publish, which both makes of the bus take whole or not at all: half of it would have no signature. */
 const RECORDS_MAX = 1_000;
-const BATCH_BYTES_MAX = 4_194_304;
+const BATCH_BYTES_MAX = PUBLISH_WHOLE_BYTES_MAX;
+/** What a record has besides its entry: digests, signature, names of fields. */
+const RECORD_BYTES = 768;
 /** Beyond, whoever wants something written is told so. */
 const WAITING_MAX = 100_000;
 
+/** Of what was done, in one publish. */
+const BEHIND_BYTES_MAX = 4_194_304;
+
 interface Waiting {
   readonly entry: AuditEntry;
-  /** About what it takes: the rest of a record is short. */
+  /** At most, as it is published. */
   readonly bytes: number;
+  readonly behind: readonly OutgoingMessage[];
+  readonly behindBytes: number;
   resolve(): void;
   reject(thrown: unknown): void;
 }
 
-/** Appends to the chain: what comes while the publish before is under way goes together, under one signature. */
+/**
+ * Appends to the chain: what comes while the publish before is under way goes together, under one signature. What was done goes into the
+ * same publish behind it, so that it costs no flush of the disk of its own.
+ */
 export class AuditWriter {
   readonly #bus: Bus;
   readonly #key: KeyObject;
@@ -41,16 +57,20 @@ export class AuditWriter {
     this.head = options.head;
   }
 
-  /** Resolves when it is durable. After a rejection it may be there or not, and nothing more is written: the head has to be read again. */
-  append(entry: AuditEntry): Promise<void> {
+  /**
+   * Resolves when it is durable, and with it `behind`, which is never there without it. After a rejection they may be there or not, and
+   * nothing more is written: the head has to be read again.
+   */
+  append(entry: AuditEntry, behind: readonly OutgoingMessage[] = []): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
-    const bytes = JSON.stringify(entry.details).length;
-    if (bytes * 2 > MESSAGE_BYTES_MAX)
-      return Promise.reject(new RangeError(`details of ${bytes} characters: want at most ${MESSAGE_BYTES_MAX / 2}`));
+    const bytes = Buffer.byteLength(JSON.stringify(entry)) + RECORD_BYTES;
+    if (bytes > MESSAGE_BYTES_MAX)
+      return Promise.reject(new RangeError(`an entry of ${bytes} bytes: a record has at most ${MESSAGE_BYTES_MAX}`));
     if (this.#waiting.length >= WAITING_MAX)
       return Promise.reject(new RangeError(`${WAITING_MAX} records wait for the audit log already`));
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiting.push({ entry, bytes, resolve, reject });
+    const behindBytes = behind.reduce((sum, { value }) => sum + (value?.byteLength ?? 0), 0);
+    this.#waiting.push({ entry, bytes, behind, behindBytes, resolve, reject });
     this.#running ??= this.#run();
     return promise;
   }
@@ -73,7 +93,7 @@ export class AuditWriter {
       await this.#fence();
       const entries = batch.map(({ entry }) => entry);
       const records = nextRecords(entries, { head: this.head, key: this.#key });
-      await this.#bus.publish(records.map(messageOf));
+      await this.#bus.publish([...records.map(messageOf), ...inTurn(batch)], { inOrder: true });
       const last = records.at(-1);
       if (last !== undefined) this.head = { sequence: last.sequence, sha256: last.sha256 };
       for (const { resolve } of batch) resolve();
@@ -84,15 +104,26 @@ export class AuditWriter {
   }
 
   #next(): readonly Waiting[] {
-    let [count, bytes] = [0, 0];
+    let [count, bytes, behindBytes] = [0, 0, 0];
     for (const waiting of this.#waiting) {
-      if (count > 0 && (count >= RECORDS_MAX || bytes + waiting.bytes > BATCH_BYTES_MAX)) break;
-      count += 1;
       bytes += waiting.bytes;
+      behindBytes += waiting.behindBytes;
+      const isFull = count >= RECORDS_MAX || bytes > BATCH_BYTES_MAX || behindBytes > BEHIND_BYTES_MAX;
+      if (count > 0 && isFull) break;
+      count += 1;
     }
     return this.#waiting.splice(0, count);
   }
 }
+
+/** The first of each, then the second of each: so there are few changes of topic. */
+const inTurn = (batch: readonly Waiting[]): readonly OutgoingMessage[] => {
+  const turns = Math.max(...batch.map(({ behind }) => behind.length));
+  const messages: OutgoingMessage[] = [];
+  for (let turn = 0; turn < turns; turn += 1)
+    for (const { behind } of batch) messages.push(...behind.slice(turn, turn + 1));
+  return messages;
+};
 
 const messageOf = (record: AuditRecord): OutgoingMessage => ({
   topic: TOPIC,

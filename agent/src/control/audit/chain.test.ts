@@ -86,8 +86,15 @@ describe("the audit log's chain", () => {
     },
     { kind: "left out at the beginning", tamper: (r: AuditRecord[]) => r.slice(1), at: 1, flaw: /record 1 is missing/ },
     {
-      kind: "doubled",
-      tamper: (r: AuditRecord[]) => r.toSpliced(2, 0, ...r.slice(1, 2)),
+      kind: "doubled, with a change",
+      tamper: (r: AuditRecord[]) => r.toSpliced(2, 0, ...change(r, 1, { who: "eve" }).slice(1, 2)),
+      at: 3,
+      flaw: /record 2 comes again/,
+    },
+    {
+      kind: "written a second time in its place, by us",
+      tamper: (r: AuditRecord[]) =>
+        r.toSpliced(2, 0, nextRecord(entryOf(9), { head: r[0] ?? GENESIS, key: privateKey })),
       at: 3,
       flaw: /record 2 comes again/,
     },
@@ -131,6 +138,24 @@ describe("the audit log's chain", () => {
     const records = batchesOf([3, 1, 2]);
     expect(records.map(({ signature }) => signature !== "")).toEqual([false, false, true, true, false, true]);
     expect(flawOf(records)).toBeNull();
+  });
+
+  it("is whole, and no longer, when publishes stand there twice, as a bus leaves them that was asked again", () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.integer({ min: 1, max: 5 }), fc.nat(3)), { maxLength: 8 }), (publishes) => {
+        const once = batchesOf(publishes.map(([size]) => size));
+        let at = 0;
+        const onBus = publishes.flatMap(([size, repetitions]) => {
+          const batch = once.slice(at, at + size);
+          at += size;
+          return Array.from({ length: repetitions + 1 }, () => batch).flat();
+        });
+        const check = new ChainCheck([publicKey]);
+        for (const record of onBus) expect(check.next(record, String(record.sequence))).toBeNull();
+        expect(check.end()).toBeNull();
+        expect(check.head.sequence).toBe(once.length);
+      }),
+    );
   });
 
   const unsignedBehind = (records: readonly AuditRecord[]): AuditRecord[] =>

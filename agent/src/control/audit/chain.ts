@@ -52,21 +52,39 @@ const unsignedOf = (entry: AuditEntry, head: Head, key_id: string): AuditRecord 
   signature: "",
 });
 
+/** Whether one of these keys signed it: then all that it vouches for stands before it. Of what comes in one publish that is the last alone. */
+export const isSigned = (record: AuditRecord, keys: readonly KeyObject[]): boolean => {
+  const key = keys.find((one) => keyId(one) === record.key_id);
+  if (key === undefined || record.signature === "" || digestOf(record) !== record.sha256) return false;
+  return verify(null, Buffer.from(record.sha256, "hex"), publicHalf(key), Buffer.from(record.signature, "base64"));
+};
+
+const publicHalf = (key: KeyObject): KeyObject => (key.type === "private" ? createPublicKey(key) : key);
+
 export interface Flaw {
   readonly at_sequence: number;
   readonly flaw: string;
 }
 
-/** Follows a chain record by record and keeps the first flaw. */
+/** A publish that the bus was asked for twice stands twice at the end; of a publish, and so of its repetition, AuditWriter says how long it is. */
+const REPEATED_MAX = 4_096;
+
+/** What can be said twice with nothing new in it. */
+const identityOf = ({ sha256, key_id, signature, vouches_for }: AuditRecord): string =>
+  `${sha256} ${key_id} ${signature} ${vouches_for ?? 1}`;
+
+/** Follows a chain record by record and keeps the first flaw. A record that comes once more, as it was, is passed over. */
 export class ChainCheck {
   #head: Head = GENESIS;
+  /** The newest of the chain, by their numbers. */
+  readonly #newest = new Map<number, string>();
   /** Behind the last signature. */
   #unsigned = 0;
   readonly #keys: ReadonlyMap<string, KeyObject>;
 
   /** Public or private keys; whoever has changed keys passes the older ones too. */
   constructor(keys: readonly KeyObject[]) {
-    this.#keys = new Map(keys.map((key) => [keyId(key), key.type === "private" ? createPublicKey(key) : key]));
+    this.#keys = new Map(keys.map((key) => [keyId(key), publicHalf(key)]));
   }
 
   get head(): Head {
@@ -80,6 +98,7 @@ export class ChainCheck {
     const parsed = AuditRecord.safeParse(value);
     if (!parsed.success) return flaw(`record ${expected} cannot be read`);
     const record = parsed.data;
+    if (this.#isRepeated(record, key)) return null;
     if (record.sequence !== expected)
       return flaw(
         record.sequence > expected
@@ -94,7 +113,15 @@ export class ChainCheck {
     if (unproven !== null) return flaw(unproven);
     this.#unsigned = record.vouches_for === 0 ? this.#unsigned + 1 : 0;
     this.#head = { sequence: record.sequence, sha256: record.sha256 };
+    this.#newest.set(record.sequence, identityOf(record));
+    this.#newest.delete(record.sequence - REPEATED_MAX);
     return null;
+  }
+
+  /** Whoever is told that a publish has failed, or told nothing, may ask for it again: it stands there twice, and says the same. */
+  #isRepeated(record: AuditRecord, key: string | null): boolean {
+    const known = this.#newest.get(record.sequence);
+    return known === identityOf(record) && digestOf(record) === record.sha256 && key === String(record.sequence);
   }
 
   /** What is wrong with where the log ends, or null. */

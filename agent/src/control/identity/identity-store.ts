@@ -9,6 +9,7 @@ import {
   type Log,
   tokenKey,
 } from "@homeostat/schemas";
+import { RecordAges } from "../record-ages.ts";
 import { createRecordProof, type RecordProof } from "../record-proof.ts";
 import { Barred } from "./barred.ts";
 
@@ -52,6 +53,7 @@ export class IdentityStore {
   readonly #writer: string;
   readonly #proof: RecordProof;
   readonly #barred: Barred;
+  readonly #ages = new RecordAges();
   readonly #identities = new Map<string, AgentIdentity>();
   readonly #tokens = new Map<string, EnrolmentToken>();
   /** What this store wrote and folded, by key, until it is read back. */
@@ -133,12 +135,15 @@ export class IdentityStore {
     const write = this.#writes;
     await this.#ports.bus.publish(
       writes.map(({ key, record }) =>
-        this.#proof.prove({
-          topic: TOPIC,
-          key,
-          value: record === null ? null : Buffer.from(JSON.stringify(record)),
-          headers: { [WRITER_HEADER]: `${this.#writer}/${write}` },
-        }),
+        this.#proof.prove(
+          {
+            topic: TOPIC,
+            key,
+            value: record === null ? null : Buffer.from(JSON.stringify(record)),
+            headers: { [WRITER_HEADER]: `${this.#writer}/${write}` },
+          },
+          this.#ages.next(),
+        ),
       ),
     );
     if (write <= this.#writeSeen) return;
@@ -154,6 +159,13 @@ export class IdentityStore {
     if (!this.#proof.holds(message)) {
       this.#unreadable += 1;
       this.#ports.log.error({ key, offset: message.offset }, "an identity that no control has written does not count");
+      return;
+    }
+    if (!this.#ages.admit(message)) {
+      this.#ports.log.warn(
+        { key, offset: message.offset },
+        "an identity or token from before lies there again: it does not count",
+      );
       return;
     }
     if (this.#isFolded(key, message.headers[WRITER_HEADER] ?? "")) return;

@@ -1,5 +1,7 @@
-import { type Job, JobRequest } from "@homeostat/schemas";
+import { generateKeyPairSync } from "node:crypto";
+import { type Dispatch, dispatchOf, type Job, JobRequest, type Risk } from "@homeostat/schemas";
 import { describe, expect, it } from "vitest";
+import { resultOf } from "../../host/executor/command-result.ts";
 import { JobBook } from "./job-book.ts";
 
 const jobOf = (job_id: string, changes: Partial<Job> = {}): Job => ({
@@ -55,5 +57,40 @@ describe("how much of a site is touched", () => {
     const job = jobOf("one");
     begun(book, job);
     expect(targeted(book, job)).toBe(2);
+  });
+
+  it("commands of remediation count, until their end is heard, and those that only look do not", () => {
+    const book = new JobBook();
+    const job = jobOf("one");
+    begun(book, job);
+    const dispatch = (command_id: string, host: string, risk: Risk): Dispatch =>
+      dispatchOf(
+        {
+          command_id,
+          job_id: "run",
+          requested_by: "remediation/x",
+          executor: "service.restart",
+          risk,
+          targets: { sites: { fra: { targeted: 1, of: 10 } } },
+          approvals: [],
+          issued_at_unix_ms: 1,
+          not_after_unix_ms: 2,
+          timeout_ms: 1,
+          output_bytes_max: 0,
+          limits: {},
+        },
+        { args: {}, hosts: [host], privateKey: generateKeyPairSync("ed25519").privateKey },
+      );
+    book.others.began(dispatch("run:1", "h7", "reversible"));
+    book.others.began(dispatch("run:2", "h7", "reversible"));
+    book.others.began(dispatch("run:3", "h8", "read_only"));
+    book.others.began(dispatch("run:4", "h9", "destructive"));
+    expect([targeted(book, job), book.changingAt("fra")]).toEqual([4, 2]);
+    for (const [command_id, host] of [
+      ["run:1", "h7"],
+      ["run:4", "h9"],
+    ] as const)
+      book.heard({ ...resultOf({ commandId: command_id, host, executor: "" }, "succeeded", { message: "" }) }, 3);
+    expect(targeted(book, job)).toBe(3);
   });
 });

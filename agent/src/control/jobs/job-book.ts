@@ -2,6 +2,7 @@ import { type CommandResult, hasEnded, type InvocationState, type Job } from "@h
 import type { Standing } from "../dispatcher.ts";
 import type { JobFilter, JobView } from "../views.ts";
 import { dispatchNumberOf, isOver, JobRun } from "./job-run.ts";
+import { OtherShares } from "./other-shares.ts";
 import { Outputs } from "./outputs.ts";
 
 /** Of jobs that have ended: beyond either, the oldest leave memory and their topic; their results stay in the tables. */
@@ -32,6 +33,8 @@ export class JobBook {
   readonly #standings = new Map<string, Standing>();
   /** By site, the hosts of jobs that run and change something. */
   readonly #openAt = new Map<string, number>();
+  /** Of what is not a job. */
+  readonly others = new OtherShares();
   #overHosts = 0;
 
   get open(): number {
@@ -48,6 +51,13 @@ export class JobBook {
 
   jobOf(jobId: string): Job | null {
     return this.#live.get(jobId)?.job ?? this.#over.get(jobId)?.job ?? null;
+  }
+
+  /** As it is now, with what has been counted by now. */
+  current(jobId: string): Job | null {
+    const job = this.jobOf(jobId);
+    const run = this.#live.get(jobId) ?? this.#over.get(jobId)?.run;
+    return job === null || run === undefined || run === null ? job : { ...job, counts: run.counts() };
   }
 
   /** The job that a command belongs to, live or over; null when it is none of ours. */
@@ -96,17 +106,22 @@ export class JobBook {
   }
 
   /**
-   * What a job's grants say of its sites: its own hosts and those of all others that run at the same time, so that no share of a site is
-   * exceeded by many small jobs. A host that two of them name counts twice; what only looks counts for nobody else.
+   * What a job's grants say of its sites: its own hosts and those of all others that run at the same time, also of remediation, so that no
+   * share of a site is exceeded by many small jobs. A host that two of them name counts twice; what only looks counts for nobody else.
    */
   sitesOf(job: Job): Job["sites"] {
     const isCounted = this.#standings.has(job.job_id) && job.risk !== "read_only";
     return Object.fromEntries(
       Object.entries(job.sites).map(([site, { targeted, of }]) => {
-        const others = (this.#openAt.get(site) ?? 0) - (isCounted ? targeted : 0);
+        const others = (this.#openAt.get(site) ?? 0) - (isCounted ? targeted : 0) + this.others.at(site);
         return [site, { targeted: Math.max(targeted, Math.min(of, targeted + others)), of }];
       }),
     );
+  }
+
+  /** Hosts of a site that jobs are changing. */
+  changingAt(site: string): number {
+    return this.#openAt.get(site) ?? 0;
   }
 
   #countSites(job: Job | undefined, by: 1 | -1): void {
@@ -142,7 +157,10 @@ export class JobBook {
   /** Null when the command is of no job that is known. */
   heard(result: CommandResult, atUnixMs: number): Heard | null {
     const found = this.runOf(result.command_id);
-    if (found === null) return null;
+    if (found === null) {
+      this.others.heard(result);
+      return null;
+    }
     const isNews = found.run.heard(found.number, result.host, result.state, atUnixMs);
     if (isNews && hasEnded(result.state)) this.#outputs.keep(result);
     return { run: found.run, isNews };

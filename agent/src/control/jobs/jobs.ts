@@ -11,9 +11,11 @@ import {
   type JobRequest,
   type OutgoingMessage,
   type Progress,
+  type SignedCancel,
   signCancel,
 } from "@homeostat/schemas";
-import type { Audit, AuditDetails } from "../audit/audit.ts";
+import type { AuditDetails } from "../audit/audit.ts";
+import type { AuditLog } from "../audit/audit-log.ts";
 import type { PolicyConfig } from "../control-config.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { Dispatcher, Standing } from "../dispatcher.ts";
@@ -38,20 +40,30 @@ export interface JobsPorts {
   readonly dispatcher: Dispatcher;
   readonly agents: Candidates;
   readonly followers: Followers;
-  readonly audit: Pick<Audit, "append">;
+  readonly audit: Pick<AuditLog, "append" | "appendWith">;
   /** By a leader that was killed before it wrote the job's record. */
   isEndAudited(jobId: string): boolean;
   readonly config: PolicyConfig;
   readonly published: PlanPorts["published"];
   readonly signingKey: KeyObject;
+  /** As this term writes it, so that it does not take it for news. */
+  marked(message: OutgoingMessage): OutgoingMessage;
+  /** The same, with the proof that a control wrote it. */
+  proved(message: OutgoingMessage): OutgoingMessage;
   /** Fenced: rejects when somebody else leads. */
-  publishJob(message: OutgoingMessage): Promise<void>;
-  publishCommand(message: OutgoingMessage): Promise<void>;
+  publish(message: OutgoingMessage): Promise<void>;
   standing(): Standing;
   /** The bus may hold what we do not know of: the term ends, and the next begins from what the bus holds. */
   onDoubt(thrown: unknown): void;
   readonly now: () => number;
   readonly newId: () => string;
+}
+
+interface Dispatched {
+  readonly number: number;
+  readonly dispatch: Dispatch;
+  /** Where the bus stood before it was there. */
+  readonly standing: Standing;
 }
 
 /** Commands whose results came before the word that they were sent; there are a few at a time, or somebody makes them up. */
@@ -85,16 +97,20 @@ export class Jobs {
   readonly #deadlines = new Deadlines<JobRun>();
   readonly #rate: RequestRate;
   readonly #early = new Map<string, CommandResult[]>();
-  /** Jobs that are being made durable and are not in the book yet. */
-  #coming = 0;
+  /** Of jobs that were over. */
+  readonly #amending = new Map<JobRun, Promise<void>>();
 
   constructor(ports: JobsPorts) {
     this.#ports = ports;
     this.#rate = new RequestRate(ports.config.requests_per_minute_max);
   }
 
-  /** All that lives goes on where it was; `forgotten` are jobs that no longer fit and leave their topic. */
-  resume(forgotten: readonly string[]): void {
+  /**
+   * All that lives goes on where it was; `forgotten` are jobs that no longer fit and leave their topic, `repeated` those at whose end there
+   * an old record lies.
+   */
+  resume(forgotten: readonly string[], repeated: readonly string[]): void {
+    this.#writeAgain(repeated).catch((thrown: unknown) => this.#ports.onDoubt(thrown));
     this.#forget(forgotten).catch((thrown: unknown) => this.#ports.onDoubt(thrown));
     for (const run of this.#ports.book.live()) {
       this.#watch(run.job, run);
@@ -125,7 +141,7 @@ export class Jobs {
     if (limited !== null) return limited;
     const plan = planOf(request, by, this.#ports);
     if ("refused" in plan) return this.#refuse(plan, { by, what: "job.submit", subject: "", request });
-    if (book.open + this.#coming >= config.jobs_open_max)
+    if (book.open >= config.jobs_open_max)
       return this.#refuse(
         { refused: "over_limit", message: `${book.open} jobs are open: at most ${config.jobs_open_max} may be` },
         { by, what: "job.submit", subject: "", request },
@@ -152,26 +168,24 @@ export class Jobs {
     return this.#make(job);
   }
 
+  /** Its record, what is audited of it, and its first dispatch are made durable together. */
   async #make(job: Job): Promise<Job> {
-    const { book } = this.#ports;
-    this.#coming += 1;
-    try {
-      const details = { ...summaryOf(job.request), risk: job.risk, hosts: job.hosts.length, state: job.state };
-      await Promise.all([
-        this.#publish(job),
-        this.#ports.audit.append(job.requested_by, "job.submitted", job.job_id, details),
-      ]);
-      const run = book.add(job);
-      if (job.state === "running") book.began(job.job_id, this.#ports.standing());
+    const { book, audit, now, config } = this.#ports;
+    const details = { ...summaryOf(job.request), risk: job.risk, hosts: job.hosts.length, state: job.state };
+    const run = book.add(job);
+    const standing = this.#ports.standing();
+    if (job.state === "running") book.began(job.job_id, standing);
+    await this.#exclusively(run, async () => {
+      const [step] = run.next(now(), approvalsNeeded(job, config));
+      const messages = [this.#recordOf(job)];
+      const first = step?.kind === "dispatch" ? this.#dispatchOf(job, step.number, step.hosts) : null;
+      if (first !== null) messages.push(this.#orderOf(first.signed.grant.command_id, first));
+      await audit.appendWith({ who: job.requested_by, what: "job.submitted", subject: job.job_id, details }, messages);
       this.#watch(job, run);
-      this.kick(run);
-      return job;
-    } catch (thrown) {
-      this.#ports.onDoubt(thrown);
-      throw thrown;
-    } finally {
-      this.#coming -= 1;
-    }
+      if (first !== null) this.#dispatched(run, { number: 0, dispatch: first, standing });
+    });
+    this.kick(run);
+    return job;
   }
 
   async approve(id: string, by: Principal): Promise<Job | Refused> {
@@ -296,7 +310,19 @@ export class Jobs {
 
   /** A lost one was heard of after all, when the job was over: its counts change, nothing else. */
   #amend(run: JobRun): void {
-    void this.#exclusively(run, () => this.#write(run, run.amended(), null));
+    const amending = this.#exclusively(run, () => this.#write(run, run.amended(), null));
+    this.#amending.set(run, amending);
+    const done = () => {
+      if (this.#amending.get(run) === amending) this.#amending.delete(run);
+    };
+    amending.then(done, done);
+  }
+
+  /** While the record of the job of this command is being written anew. */
+  amending(commandId: string): Promise<void> | null {
+    if (this.#amending.size === 0) return null;
+    const found = this.#ports.book.runOf(commandId);
+    return found === null ? null : (this.#amending.get(found.run) ?? null);
   }
 
   changed(commandId: string, host: string, state: InvocationState, atUnixMs: number): void {
@@ -315,10 +341,10 @@ export class Jobs {
 
   // ── what is to be done
 
-  /** Looks at a job soon, once for all that happens in this turn. */
+  /** Looks at a job soon, once for all that happens at this moment. */
   kick(run: JobRun): void {
     if (this.#kicked.has(run)) return;
-    if (this.#kicked.size === 0) setImmediate(() => this.#workAll());
+    if (this.#kicked.size === 0) queueMicrotask(() => this.#workAll());
     this.#kicked.add(run);
   }
 
@@ -354,16 +380,17 @@ export class Jobs {
     audited: { readonly who: string; readonly what: string; readonly details: AuditDetails } | null,
   ): Promise<void> {
     const { book, audit, followers } = this.#ports;
-    const [wasOver, before] = [isOver(run.job), run.job.state];
-    const audits: Promise<void>[] = [];
-    if (audited !== null) audits.push(audit.append(audited.who, audited.what, job.job_id, audited.details));
-    if (isOver(job) && !wasOver && !this.#ports.isEndAudited(job.job_id)) {
+    const [wasOver, before, subject] = [isOver(run.job), run.job.state, job.job_id];
+    const entries = audited === null ? [] : [{ ...audited, subject }];
+    if (isOver(job) && !wasOver && !this.#ports.isEndAudited(subject)) {
       const { state, counts, message } = job;
-      audits.push(audit.append("control", "job.ended", job.job_id, { state, counts, message }));
+      entries.push({ who: "control", what: "job.ended", subject, details: { state, counts, message } });
     }
-    // First what is audited: whoever is killed in between leaves a job that is live, and whose end the next leader finds audited.
-    await Promise.all(audits);
-    await this.#publish(job);
+    // Behind what is audited: where only that has arrived, the job is live, and the next leader finds its end audited.
+    const record = this.#recordOf(job);
+    const last = entries.pop();
+    const others = entries.map((entry) => audit.appendWith(entry, []));
+    await Promise.all([...others, last === undefined ? this.#ports.publish(record) : audit.appendWith(last, [record])]);
     run.written(job);
     if (job.state === "running" && before !== "running") {
       book.began(job.job_id, this.#ports.standing());
@@ -376,24 +403,41 @@ export class Jobs {
     await this.#forget(forgotten);
   }
 
-  async #forget(jobIds: readonly string[]): Promise<void> {
-    const tombstones = jobIds.map((key) => this.#ports.publishJob({ topic: "agent.jobs", key, value: null }));
-    await Promise.all(tombstones);
+  async #writeAgain(jobIds: readonly string[]): Promise<void> {
+    const { publish, book } = this.#ports;
+    const known = jobIds.flatMap((id) => book.jobOf(id) ?? []);
+    await Promise.all(known.map((job) => publish(this.#recordOf(job))));
+    await this.#forget(jobIds.filter((id) => book.jobOf(id) === null));
   }
 
-  #publish(job: Job): Promise<void> {
-    const value = Buffer.from(JSON.stringify(job));
-    return this.#ports.publishJob({ topic: "agent.jobs", key: job.job_id, value });
+  async #forget(jobIds: readonly string[]): Promise<void> {
+    if (jobIds.length === 0) return;
+    const { publish, proved } = this.#ports;
+    await Promise.all(jobIds.map((key) => publish(proved({ topic: "agent.jobs", key, value: null }))));
+  }
+
+  #recordOf(job: Job): OutgoingMessage {
+    return this.#ports.proved({ topic: "agent.jobs", key: job.job_id, value: Buffer.from(JSON.stringify(job)) });
+  }
+
+  #orderOf(key: string, order: Dispatch | SignedCancel): OutgoingMessage {
+    return this.#ports.marked({ topic: "agent.commands", key, value: Buffer.from(JSON.stringify(order)) });
   }
 
   async #dispatch(run: JobRun, number: number, hosts: readonly string[]): Promise<void> {
     const standing = this.#ports.standing();
     const dispatch = this.#dispatchOf(run.job, number, hosts);
-    const value = Buffer.from(JSON.stringify(dispatch));
-    await this.#ports.publishCommand({ topic: "agent.commands", key: dispatch.signed.grant.command_id, value });
-    if (!run.dispatched(number, hosts)) throw new Error(`dispatch ${number} of job ${run.job.job_id} is not the next`);
+    await this.#ports.publish(this.#orderOf(dispatch.signed.grant.command_id, dispatch));
+    this.#dispatched(run, { number, dispatch, standing });
+  }
+
+  /** It is on the bus. */
+  #dispatched(run: JobRun, { number, dispatch, standing }: Dispatched): void {
+    if (!run.dispatched(number, dispatch.hosts))
+      throw new Error(`dispatch ${number} of job ${run.job.job_id} is not the next`);
     this.#ports.dispatcher.take(dispatch, { standing, mayBeHandedOut: false, isJobs: true });
     const commandId = dispatch.signed.grant.command_id;
+    if (this.#early.size === 0) return;
     const early = this.#early.get(commandId) ?? [];
     this.#early.delete(commandId);
     for (const result of early) this.settled(result);
@@ -429,11 +473,7 @@ export class Jobs {
       not_after_unix_ms: job.not_after_unix_ms,
     };
     const signed = signCancel(cancel, this.#ports.signingKey);
-    await this.#ports.publishCommand({
-      topic: "agent.commands",
-      key: command_id,
-      value: Buffer.from(JSON.stringify(signed)),
-    });
+    await this.#ports.publish(this.#orderOf(command_id, signed));
     run.cancelSent(number);
     this.#ports.dispatcher.cancel(signed);
   }

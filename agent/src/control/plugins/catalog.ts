@@ -22,6 +22,8 @@ import { misfits, strictSchema } from "../../host/plugins/args-schema.ts";
 import { MANIFEST_BYTES_MAX } from "../../host/plugins/unpack.ts";
 import { compareVersions } from "../../host/plugins/version-order.ts";
 import { labelSelector } from "../labels.ts";
+import { RecordAges } from "../record-ages.ts";
+import type { RecordProof } from "../record-proof.ts";
 import type { Refused } from "../views.ts";
 import { Artefacts } from "./artefacts.ts";
 import type { PluginCatalog, PluginHostView, WishRequest } from "./catalog-types.ts";
@@ -44,6 +46,8 @@ export interface PluginCatalogOptions {
   readonly dataDir: string;
   /** Of publishers, as at the agents. */
   readonly trustedKeys: readonly KeyObject[];
+  /** Of control's records: without it wishes count whoever wrote them, in the order of the bus. */
+  readonly proof?: RecordProof;
   /** All that are known: whom the first step of a roll-out reaches. */
   readonly hosts: () => Iterable<PluginHostView>;
   readonly now: () => number;
@@ -66,6 +70,7 @@ class FoldedWishes implements PluginCatalog {
   readonly #artefacts: Artefacts;
   readonly #wishes = new Map<string, Held>();
   readonly #listeners = new Set<() => void>();
+  readonly #ages = new RecordAges();
   #consumer: Consumer | null = null;
 
   constructor(options: PluginCatalogOptions) {
@@ -75,17 +80,21 @@ class FoldedWishes implements PluginCatalog {
 
   async start(): Promise<void> {
     const caughtUp = Promise.withResolvers<void>();
+    let nextOffset = 0;
     this.#consumer = await this.#options.bus.consume({
       group: this.#options.group,
       topics: [TOPIC],
       open: async ({ earliestOffset, endOffset }) => {
-        if (earliestOffset === endOffset) caughtUp.resolve();
+        const startOffset = Math.max(earliestOffset, nextOffset);
+        if (startOffset >= endOffset) caughtUp.resolve();
         return {
-          startOffset: earliestOffset,
+          startOffset,
           receive: async (messages) => {
-            for (const message of messages) this.#fold(message);
-            const last = messages.at(-1);
-            if (last !== undefined && last.offset + 1 >= endOffset) caughtUp.resolve();
+            for (const message of messages) {
+              this.#fold(message);
+              nextOffset = message.offset + 1;
+            }
+            if (nextOffset >= endOffset) caughtUp.resolve();
           },
         };
       },
@@ -247,7 +256,9 @@ class FoldedWishes implements PluginCatalog {
 
   async #publish(key: string, value: Uint8Array | null): Promise<Refused | null> {
     try {
-      await this.#options.bus.publish([{ topic: TOPIC, key, value }]);
+      const message = { topic: TOPIC, key, value };
+      const { bus, proof } = this.#options;
+      await bus.publish([proof === undefined ? message : proof.prove(message, this.#ages.next())]);
       return null;
     } catch (error) {
       return refused(
@@ -257,8 +268,18 @@ class FoldedWishes implements PluginCatalog {
     }
   }
 
-  #fold({ key, value }: BusMessage): void {
+  #fold(message: BusMessage): void {
+    const { key, value, offset } = message;
+    const { proof, log } = this.#options;
     if (key === null) return;
+    if (proof !== undefined && !proof.holds(message)) {
+      log.error({ key, offset }, "a wish for a plugin that no control has written does not count");
+      return;
+    }
+    if (proof !== undefined && !this.#ages.admit(message)) {
+      log.warn({ key, offset }, "a wish for a plugin from before lies there again: it does not count");
+      return;
+    }
     const parsed = PluginWish.nullable().safeParse(value === null ? null : jsonOf(value));
     const wish = parsed.success ? parsed.data : undefined;
     const isOfKey = wish === null || (wish !== undefined && key === keyOf(wish.release.manifest.name, wish.targets));

@@ -1,4 +1,4 @@
-import { type Log, ResourceLimits } from "@homeostat/schemas";
+import type { Log, ResourceLimits } from "@homeostat/schemas";
 import { type Cgroups, openCgroups } from "./cgroup.ts";
 
 export interface Program {
@@ -75,7 +75,10 @@ export const lesserLimits = (a: ResourceLimits, b: ResourceLimits): ResourceLimi
   const least = (one: number | undefined, other: number | undefined) =>
     one === undefined ? other : Math.min(one, other ?? one);
   const [cpu_percent, memory_bytes] = [least(a.cpu_percent, b.cpu_percent), least(a.memory_bytes, b.memory_bytes)];
-  return ResourceLimits.parse({ cpu_percent, memory_bytes });
+  return {
+    ...(cpu_percent === undefined ? {} : { cpu_percent }),
+    ...(memory_bytes === undefined ? {} : { memory_bytes }),
+  };
 };
 
 /**

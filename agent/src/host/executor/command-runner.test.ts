@@ -210,6 +210,17 @@ describe("command runner", () => {
     await runner.stop(1000);
   });
 
+  test("does not write down the arguments of a command that begins at once: it never begins again", async () => {
+    const { executor } = counting();
+    const runner = begin(executor);
+    await runner.take(sign({ args: { secret: "swordfish" } }));
+    await until(1);
+    await runner.stop(1000);
+    const journal = readFileSync(join(dir, "commands.journal"), "utf8");
+    expect(journal).toContain('"state":"running"');
+    expect(journal).not.toContain("swordfish");
+  });
+
   test("takes a thousand commands at once, and refuses no more than what it has no place for", async () => {
     const { executor, ran } = counting();
     const runner = begin(executor, { queueMax: 990 });

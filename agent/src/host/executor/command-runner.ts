@@ -9,22 +9,24 @@ import {
   type Log,
   type Progress,
   type ResourceLimits,
+  type VerifiedCommand,
   verifyCancel,
   verifyCommand,
 } from "@homeostat/schemas";
 import type { PolicyCheck } from "../policy.ts";
-import { lesserLimits } from "./child-limits.ts";
-import { CommandInput } from "./command-input.ts";
 import { CommandQueue, type Waiting } from "./command-queue.ts";
 import { type End, resultOf } from "./command-result.ts";
-import { CANCELLED, failed, type Outcome, type Prepared } from "./executor.ts";
+import { CANCELLED, type Outcome, type Prepared } from "./executor.ts";
 import { FileJournal } from "./file-journal.ts";
 import type { DoneEntry, Journal, JournalEntry } from "./journal.ts";
 import { shorten } from "./journal.ts";
-import { childOf, killOrphan, markOf } from "./orphans.ts";
-import { OutputProgress, type ProgressOptions, StateTeller } from "./progress-stream.ts";
+import { type Child, childOf, killOrphan, markOf } from "./orphans.ts";
+import { StateTeller } from "./progress-stream.ts";
 import type { ExecutorRegistry } from "./registry.ts";
 import { ResultReporter } from "./result-reporter.ts";
+import { type ExecutionPorts, RunningCommand } from "./running-command.ts";
+import { UnverifiedBudget } from "./unverified-budget.ts";
+import { namesOf } from "./unverified-names.ts";
 
 export const CONCURRENT_MAX = 4;
 export const QUEUE_MAX = 1_000;
@@ -34,10 +36,7 @@ const COMMAND_BYTES_MAX = 65_536;
 /** Of all results that the platform has not taken yet; beyond it they keep the beginning of their output. */
 const UNREPORTED_CHARS_MAX = 16 * 1_048_576;
 const UNREPORTED_KEPT_CHARS = 4_096;
-/** After its end has been asked for, an execution gets this long to notice; then it is given up. */
-const GIVE_UP_MS = 10_000;
 const TEND_MS = 60_000;
-const TIMED_OUT = "timed out";
 
 export interface CommandRunnerOptions {
   readonly host: string;
@@ -63,23 +62,20 @@ export interface CommandRunnerOptions {
   readonly log: Log;
 }
 
-interface Running {
-  readonly abort: AbortController;
-  readonly input: CommandInput;
-  readonly done: Promise<void>;
-}
-
 /** Takes signed grants, and runs each at most once, ever. */
 export class CommandRunner {
   readonly #options: CommandRunnerOptions;
   readonly #journal: Journal;
   readonly #reporter: ResultReporter;
   readonly #queue: CommandQueue;
-  readonly #progress: ProgressOptions;
+  readonly #ports: ExecutionPorts;
   readonly #states: StateTeller;
+  readonly #unverified: UnverifiedBudget;
   /** Being written down: a repetition waits for the same. */
   readonly #taking = new Map<string, Promise<void>>();
-  readonly #running = new Map<string, Running>();
+  readonly #running = new Map<string, RunningCommand>();
+  /** Somebody waits for one of those that run to end. */
+  #oneEnds: PromiseWithResolvers<void> | null = null;
   #unreportedChars = 0;
   #isStopping = false;
   #tending: NodeJS.Timeout | null = null;
@@ -92,13 +88,18 @@ export class CommandRunner {
       concurrentMax: options.concurrentMax ?? CONCURRENT_MAX,
       begin: (waiting) => void this.#beginWaiting(waiting),
     });
-    this.#progress = {
+    const progress = { host, now, monotonicMs: options.monotonicMs ?? now, publish: options.publishProgress };
+    this.#states = new StateTeller(progress);
+    this.#unverified = new UnverifiedBudget(progress.monotonicMs);
+    this.#ports = {
       host,
-      now,
-      monotonicMs: options.monotonicMs ?? now,
-      publish: options.publishProgress,
+      dir,
+      limits: options.limits ?? {},
+      progress,
+      noteChild: (running, pid) => this.#noteChild(running, pid),
+      onFirstOutput: (commandId) => this.#states.forget(commandId),
+      log,
     };
-    this.#states = new StateTeller(this.#progress);
     this.#reporter = new ResultReporter({
       publish: options.publishResult,
       onReported: (commandId, entry) => this.#noteReported(commandId, entry),
@@ -119,10 +120,9 @@ export class CommandRunner {
 
   /** A Command. Resolves once it is written down, or needs not be; rejects when the disk will not take it: it must come again. */
   async take(value: unknown): Promise<void> {
-    const { host, log, trustedKeys, verify = verifyCommand } = this.#options;
+    const { host, trustedKeys, verify = verifyCommand } = this.#options;
     const verified = verify(value, { host, trustedKeys });
     if ("refused" in verified) {
-      log.warn({ reason: verified.refused }, "refused a command");
       await this.#answerUnverified(value, verified.refused);
       return;
     }
@@ -134,8 +134,10 @@ export class CommandRunner {
       if (known.state === "done") this.#reportAgain(commandId, known);
       return;
     }
-    const taken = this.#takeNew(verified.command).finally(() => this.#taking.delete(commandId));
+    const taken = this.#takeNew(verified);
     this.#taking.set(commandId, taken);
+    const over = () => this.#taking.delete(commandId);
+    taken.then(over, over);
     return taken;
   }
 
@@ -144,7 +146,8 @@ export class CommandRunner {
     const { host, log, trustedKeys } = this.#options;
     const verified = verifyCancel(value, { host, trustedKeys });
     if ("refused" in verified) {
-      log.warn({ reason: verified.refused }, "refused a cancellation");
+      const withheld = this.#unverified.take();
+      if (withheld !== null) log.warn({ reason: verified.refused, withheld }, "refused a cancellation");
       return;
     }
     const { cancel } = verified;
@@ -154,7 +157,7 @@ export class CommandRunner {
       await Promise.allSettled([taking]);
     const running = this.#running.get(commandId);
     const known = this.#journal.get(commandId);
-    if (running !== undefined) running.abort.abort(CANCELLED);
+    if (running !== undefined) running.end(CANCELLED);
     else if (known?.state === "done") this.#reportAgain(commandId, known);
     else if (known?.state === "accepted") await this.#cancelWaiting(known.command, cancel);
     else if (known === undefined) await this.#cancelUnseen(cancel);
@@ -169,12 +172,29 @@ export class CommandRunner {
     this.#running.get(commandId)?.input.resize(columns, rows);
   }
 
+  /**
+   * Resolves in a moment in which nothing runs but this command, which does not end here: from then on nothing begins, what comes is only
+   * written down for the next agent, and `stop` does not wait for this one. Rejects when `signal` aborts before that.
+   */
+  async handOver(commandId: string, signal: AbortSignal): Promise<void> {
+    const aborted = Promise.withResolvers<void>();
+    signal.addEventListener("abort", () => aborted.resolve(), { once: true });
+    for (;;) {
+      signal.throwIfAborted();
+      if (this.#running.size === 0 || (this.#running.size === 1 && this.#running.has(commandId))) break;
+      await Promise.race([aborted.promise, this.#oneEnded()]);
+    }
+    this.#isStopping = true;
+    this.#queue.clear();
+    this.#running.delete(commandId);
+  }
+
   /** Waits for what runs, for at most this long; what is left is answered as lost by the next agent. */
   async stop(graceMs: number): Promise<void> {
     this.#isStopping = true;
     this.#queue.clear();
     const deadline = delay(graceMs, undefined, { ref: false });
-    await Promise.race([Promise.all([...this.#running.values()].map(({ done }) => done)), deadline]);
+    await Promise.race([this.#allEnded(), deadline]);
     this.#states.stop();
     await Promise.race([this.#reporter.settled(), deadline]);
     await this.#reporter.stop(deadline);
@@ -182,17 +202,26 @@ export class CommandRunner {
     if (this.#options.journal === undefined) await this.#journal.close();
   }
 
+  async #allEnded(): Promise<void> {
+    while (this.#running.size > 0) await this.#oneEnded();
+  }
+
+  #oneEnded(): Promise<void> {
+    this.#oneEnds ??= Promise.withResolvers();
+    return this.#oneEnds.promise;
+  }
+
   // ——— taking
 
-  async #takeNew(command: Command): Promise<void> {
-    const { grant } = command.signed;
-    const decided = this.#decide(command);
+  async #takeNew(verified: VerifiedCommand): Promise<void> {
+    const { command, grant } = verified;
+    const decided = this.#decide(verified);
     if ("state" in decided) {
       await this.#refuse(grant, decided.state, decided.message);
       return;
     }
     const waiting = { command, prepared: decided };
-    if (this.#queue.tryBegin(waiting)) {
+    if (!this.#isStopping && this.#queue.tryBegin(waiting)) {
       await this.#begin(waiting);
       return;
     }
@@ -203,15 +232,13 @@ export class CommandRunner {
     if (this.#journal.get(grant.command_id)?.state === "accepted" && !this.#isStopping) this.#queue.add(waiting);
   }
 
-  #decide(command: Command): Prepared | { state: "refused" | "expired"; message: string } {
-    const { grant } = command.signed;
+  #decide({ command, grant, bytes }: VerifiedCommand): Prepared | { state: "refused" | "expired"; message: string } {
     const nowUnixMs = this.#options.now();
     const refused = (message: string) => ({ state: "refused" as const, message });
     if (nowUnixMs > grant.not_after_unix_ms) return { state: "expired", message: expiredMessage(grant, nowUnixMs) };
     if (grant.not_after_unix_ms - grant.issued_at_unix_ms > LIFETIME_MS_MAX)
       return refused("valid for more than a day");
-    if (Buffer.byteLength(JSON.stringify(command)) > COMMAND_BYTES_MAX)
-      return refused(`more than ${COMMAND_BYTES_MAX} bytes`);
+    if (bytes > COMMAND_BYTES_MAX) return refused(`more than ${COMMAND_BYTES_MAX} bytes`);
     const prepared = this.#prepare(command);
     if ("refused" in prepared) return refused(prepared.refused);
     const queueMax = this.#options.queueMax ?? QUEUE_MAX;
@@ -258,7 +285,7 @@ export class CommandRunner {
     const running = this.#running.get(grant.command_id);
     // Its turn came in this very moment.
     if (!isWaiting && running !== undefined) {
-      running.abort.abort(CANCELLED);
+      running.end(CANCELLED);
       return;
     }
     // Otherwise it waits for its turn, or for the next agent: when the disk took neither its beginning nor a cancellation before.
@@ -303,86 +330,46 @@ export class CommandRunner {
   }
 
   /** Resolves when it is written down that it runs. Its place among those that run is taken already. */
-  async #begin({ command, prepared }: Waiting): Promise<void> {
-    const { grant } = command.signed;
-    const startedUnixMs = this.#options.now();
-    const ended = Promise.withResolvers<void>();
-    const running: Running = { abort: new AbortController(), input: new CommandInput(), done: ended.promise };
-    this.#running.set(grant.command_id, running);
-    const leave = () => {
-      this.#running.delete(grant.command_id);
-      this.#queue.ended(prepared.target);
-      ended.resolve();
-    };
-    const entry = { state: "running" as const, command, started_at_unix_ms: startedUnixMs, child: null };
+  async #begin(waiting: Waiting): Promise<void> {
+    const running = new RunningCommand(waiting, this.#ports, this.#options.now());
+    this.#running.set(running.commandId, running);
     try {
-      await this.#journal.write(grant.command_id, entry);
+      await this.#journal.write(running.commandId, runningEntry(running, null));
     } catch (error) {
-      leave();
+      this.#leave(running);
       throw error;
     }
-    void this.#run({ command, prepared }, running, startedUnixMs).finally(leave);
+    this.#run(running);
   }
 
-  async #run({ command, prepared }: Waiting, running: Running, startedUnixMs: number): Promise<void> {
-    const { grant } = command.signed;
-    const { abort } = running;
-    if (abort.signal.aborted) {
+  #run(running: RunningCommand): void {
+    const { commandId, startedUnixMs } = running;
+    const { grant } = running.command.signed;
+    if (running.endingBecause !== null) {
       this.#finish(grant, "cancelled", { message: "cancelled before it began" });
+      this.#leave(running);
       return;
     }
-    const timeout = setTimeout(() => abort.abort(TIMED_OUT), grant.timeout_ms).unref();
-    this.#states.tell(grant.command_id, "running");
-    const output = new OutputProgress(this.#progress, {
-      id: grant.command_id,
-      outputBytesMax: grant.output_bytes_max,
-      onFirst: () => this.#states.forget(grant.command_id),
+    this.#states.tell(commandId, "running");
+    running.run((outcome) => {
+      try {
+        this.#finish(grant, stateOf(outcome, running), { ...outcome, startedUnixMs });
+      } finally {
+        this.#leave(running);
+      }
     });
-    const outcome = await this.#execute(command, prepared, { running, output, startedUnixMs });
-    clearTimeout(timeout);
-    output.end();
-    this.#finish(grant, stateOf(outcome, abort.signal), { ...outcome, startedUnixMs });
   }
 
-  async #execute(
-    command: Command,
-    prepared: Prepared,
-    { running, output, startedUnixMs }: { running: Running; output: OutputProgress; startedUnixMs: number },
-  ): Promise<Outcome> {
-    const { grant } = command.signed;
-    const { signal } = running.abort;
-    const { proc, limits, log } = this.#options;
-    const givenUp = Promise.withResolvers<Outcome>();
-    let giveUp: NodeJS.Timeout | null = null;
-    const onAbort = () => {
-      giveUp = setTimeout(() => givenUp.resolve(failed("given up: it does not end")), GIVE_UP_MS).unref();
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-    try {
-      const execution = prepared.run({
-        commandId: grant.command_id,
-        requestedBy: grant.requested_by,
-        signal,
-        timeoutMs: grant.timeout_ms,
-        outputBytesMax: grant.output_bytes_max,
-        limits: lesserLimits(grant.limits, limits ?? {}),
-        mark: markOf(this.#options, grant.command_id),
-        noteChild: (pid) => {
-          const child = childOf(proc, pid);
-          if (child === null) return;
-          this.#journal.note(grant.command_id, { state: "running", command, started_at_unix_ms: startedUnixMs, child });
-        },
-        output: (stream, data) => output.add(stream, data),
-        input: running.input,
-      });
-      return await Promise.race([execution, givenUp.promise]);
-    } catch (error) {
-      log.error({ command_id: grant.command_id, error: String(error) }, "an executor failed");
-      return failed(error instanceof Error ? error.message : String(error));
-    } finally {
-      signal.removeEventListener("abort", onAbort);
-      if (giveUp !== null) clearTimeout(giveUp);
-    }
+  #leave(running: RunningCommand): void {
+    this.#running.delete(running.commandId);
+    this.#queue.ended(running.prepared.target);
+    this.#oneEnds?.resolve();
+    this.#oneEnds = null;
+  }
+
+  #noteChild(running: RunningCommand, pid: number): void {
+    const child = childOf(this.#options.proc, pid);
+    if (child !== null) this.#journal.note(running.commandId, runningEntry(running, child));
   }
 
   #answerLost(commandId: string, entry: Extract<JournalEntry, { state: "running" }>): void {
@@ -452,11 +439,15 @@ export class CommandRunner {
   /** Nothing of it can be trusted, so nothing is written down; but whoever sent it (with a wrong key, say) should not wait in vain. */
   async #answerUnverified(value: unknown, reason: string): Promise<void> {
     const { host, log, publishResult } = this.#options;
+    const withheld = this.#unverified.take();
+    if (withheld === null) return;
+    log.warn({ reason, withheld }, "refused a command");
     const named = namesOf(value);
     if (named === null || named.host !== host || this.#taking.has(named.commandId)) return;
     if (this.#journal.get(named.commandId) !== undefined) return;
     try {
-      await publishResult(resultOf({ ...named, host }, "refused", { message: reason }));
+      const result = resultOf({ ...named, host }, "refused", { message: reason });
+      await this.#unverified.answer(() => publishResult(result));
     } catch (error) {
       log.warn({ command_id: named.commandId, error: String(error) }, "could not answer a refused command");
     }
@@ -465,28 +456,20 @@ export class CommandRunner {
 
 const charsOf = ({ result }: DoneEntry): number => result.stdout.length + result.stderr.length;
 
-const stateOf = ({ state }: Outcome, signal: AbortSignal): InvocationState => {
-  if (state !== "failed" || !signal.aborted) return state;
-  return signal.reason === CANCELLED ? "cancelled" : "timed_out";
+/** What it was granted counts from now on, not how and with what: it never begins again. */
+const runningEntry = ({ command, startedUnixMs }: RunningCommand, child: Child | null): JournalEntry => ({
+  state: "running",
+  command: { ...command, args: {}, proof: { ...command.proof, path: [] } },
+  started_at_unix_ms: startedUnixMs,
+  child,
+});
+
+const stateOf = ({ state }: Outcome, { endingBecause }: RunningCommand): InvocationState => {
+  if (state !== "failed" || endingBecause === null) return state;
+  return endingBecause === CANCELLED ? "cancelled" : "timed_out";
 };
 
 const expiredMessage = (grant: Grant, nowUnixMs: number): string =>
   `valid until ${grant.not_after_unix_ms}, seen at ${nowUnixMs}`;
 
 const cancelledMessage = (cancel: Cancel): string => `cancelled by ${cancel.cancelled_by} before it began`;
-
-const objectIn = (value: unknown, key: string): unknown =>
-  value !== null && typeof value === "object" ? (value as Record<string, unknown>)[key] : undefined;
-
-/** As far as a thing that could not be verified says for which invocation it is. */
-const namesOf = (value: unknown): { commandId: string; executor: string; host: string } | null => {
-  const grant = objectIn(objectIn(value, "signed"), "grant");
-  const [commandId, executor, host] = [
-    objectIn(grant, "command_id"),
-    objectIn(grant, "executor"),
-    objectIn(value, "host"),
-  ];
-  if (typeof commandId !== "string" || commandId.length === 0 || commandId.length > 128) return null;
-  if (typeof host !== "string") return null;
-  return { commandId, host, executor: typeof executor === "string" ? executor.slice(0, 64) : "" };
-};

@@ -12,10 +12,9 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { crc32 } from "node:zlib";
 import type { Log } from "@homeostat/schemas";
 import { z } from "zod";
-import { isForgotten, type Journal, JournalEntry, KEPT_OUTPUT_CHARS, shorten } from "./journal.ts";
+import { crcHex, isForgotten, type Journal, JournalEntry, KEPT_OUTPUT_CHARS, shorten } from "./journal.ts";
 
 /** When all of them may still be delivered again, further commands are refused. */
 export const JOURNAL_ENTRIES_MAX = 20_000;
@@ -371,14 +370,14 @@ const writeAll = (fd: number, bytes: Buffer, at: number): void => {
 /** CRC-32 in hex, a space, JSON, a line end. JSON writes no line end and no zero byte of its own. */
 const encode = (key: string, entry: JournalEntry | typeof REPORTED): Buffer => {
   const json = JSON.stringify([key, entry]);
-  return Buffer.from(`${crc32(json).toString(16).padStart(8, "0")} ${json}\n`, "utf8");
+  return Buffer.from(`${crcHex(json)} ${json}\n`, "utf8");
 };
 
 const Line = z.tuple([z.string(), z.union([JournalEntry, z.literal(REPORTED)])]);
 
 const decode = (line: Buffer): { key: string; entry: JournalEntry | typeof REPORTED } | null => {
   const json = line.subarray(9);
-  if (line.toString("latin1", 0, 8) !== crc32(json).toString(16).padStart(8, "0")) return null;
+  if (line.toString("latin1", 0, 8) !== crcHex(json)) return null;
   const parsed = Line.safeParse(JSON.parse(json.toString("utf8")));
   return parsed.success ? { key: parsed.data[0], entry: parsed.data[1] } : null;
 };

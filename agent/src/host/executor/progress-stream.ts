@@ -36,6 +36,7 @@ export class StateTeller {
   /** It has ended, or its output says more. */
   forget(commandId: string): void {
     this.#states.delete(commandId);
+    if (this.#states.size === 0) this.stop();
   }
 
   #tellAll(): void {

@@ -7,6 +7,7 @@ import type { FetchPiece } from "../fetch-artefact.ts";
 import type { Sink } from "../metrics/series-book.ts";
 import type { Builtin } from "./builtin.ts";
 import type { Pace } from "./pace.ts";
+import type { RunAs } from "./run-as.ts";
 
 /** What the host needs of the registry of executors. */
 export interface ExecutorShelf {
@@ -30,6 +31,8 @@ export interface PluginHostOptions {
   /** What came with the agent. */
   readonly builtins: readonly Builtin[];
   readonly confine: Confine;
+  /** Without it plugins run as the agent does. */
+  readonly runAs?: RunAs;
   readonly now: () => number;
   readonly random: () => number;
   readonly log: Log;

@@ -22,6 +22,7 @@ export const pluginPart =
     const host = createPluginHost({
       ...options,
       denied: surface.config.plugins_denied,
+      runAs: { users: surface.config.plugins_run_as, pidsMax: surface.config.command_limits.pids_max },
       builtins: [...builtinCollectors(surface, options.version), ...builtinExecutors(surface, options.version)],
       dir,
       executors,

@@ -6,6 +6,7 @@ import {
   type PluginStatus,
   releaseDistrust,
 } from "@homeostat/schemas";
+import type { Confine } from "../executor/child-limits.ts";
 import { pause } from "../pause.ts";
 import { install } from "./install.ts";
 import { backOff, type Pace } from "./pace.ts";
@@ -13,6 +14,7 @@ import { executorsOf, manifestFlaw, PlacedExecutors } from "./plugin-executors.t
 import type { PluginHostOptions } from "./plugin-host-types.ts";
 import { PluginVoice } from "./plugin-voice.ts";
 import { ResidentRunner } from "./resident-runner.ts";
+import { confineAs, openWay, userFor } from "./run-as.ts";
 import type { PluginRunner } from "./runner.ts";
 import { StaticRunner } from "./static-runner.ts";
 import type { Deployment, PluginState, PluginStore } from "./store.ts";
@@ -240,7 +242,9 @@ export class PluginUnit {
       releaseDistrust(release, trustedKeys) ??
       manifestFlaw(release.manifest, { config: current.config, executors, own: this.#executors.names });
     if (flaw !== null) return flaw;
-    const runner = this.#makeRunner(release.manifest, current);
+    const confine = await this.#confineFor(current);
+    if ("refused" in confine) return confine.refused;
+    const runner = this.#makeRunner(release.manifest, current, confine);
     this.#runner = runner;
     this.#runningKey = current.key;
     this.#options.onChange();
@@ -255,8 +259,18 @@ export class PluginUnit {
     return reason;
   }
 
-  #makeRunner(manifest: PluginManifest, current: Deployment): PluginRunner {
-    const { name, store, confine, pace, mark, now, random, onChange } = this.#options;
+  /** As the operator's file says, as somebody else. */
+  async #confineFor(current: Deployment): Promise<Confine | { readonly refused: string }> {
+    const { name, dir, store, confine, runAs } = this.#options;
+    const user = runAs === undefined ? null : userFor(runAs, name);
+    if (runAs === undefined || user === null) return confine;
+    const confined = await confineAs(user, { confine, pidsMax: runAs.pidsMax, uid: process.getuid?.() ?? -1 });
+    if (!("refused" in confined)) openWay(dir, store.rootOf(name, current.directory));
+    return confined;
+  }
+
+  #makeRunner(manifest: PluginManifest, current: Deployment, confine: Confine): PluginRunner {
+    const { name, store, pace, mark, now, random, onChange } = this.#options;
     const runner: PluginRunner = new (manifest.kind === "static" ? StaticRunner : ResidentRunner)({
       manifest,
       root: store.rootOf(name, current.directory),

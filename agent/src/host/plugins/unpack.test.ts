@@ -4,10 +4,11 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "n
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { PluginManifest } from "@homeostat/schemas";
 import { Header, type HeaderData } from "tar";
 import { describe, expect, it } from "vitest";
 import { pack, shellPlugin, temporary } from "./plugin.fixture.ts";
-import { UNPACKED_BYTES_MAX, unpack } from "./unpack.ts";
+import { flawOf, MANIFEST_FILE, UNPACKED_BYTES_MAX, unpack } from "./unpack.ts";
 
 type Entry = HeaderData & { readonly path: string; readonly content?: string };
 
@@ -121,4 +122,16 @@ describe("an artefact", () => {
     expect(await once(child, "exit")).toEqual([1, null]);
     expect(statSync(join(dir, "zeros"), { throwIfNoEntry: false })?.size ?? 0).toBeLessThan(200 * 1_048_576);
   });
+});
+
+it("a manifest without a canonical form is a flaw like any other", () => {
+  const root = temporary();
+  const manifest = PluginManifest.parse({
+    name: "x",
+    version: "1.2.3",
+    kind: "static",
+    run: { command: "x", args: ["a"] },
+  });
+  writeFileSync(join(root, MANIFEST_FILE), JSON.stringify({ ...manifest, run: { command: "x", args: ["\ud800"] } }));
+  expect(flawOf(root, manifest)).toContain("cannot be read");
 });

@@ -41,19 +41,17 @@ export const unpack = async (
 
 /** What is wrong with an unpacked artefact, given the manifest that its release tells; null when nothing is. */
 export const flawOf = (root: string, manifest: PluginManifest): string | null => {
-  let inside: PluginManifest;
   try {
     const text = readFileSync(join(root, MANIFEST_FILE), "utf8");
     if (Buffer.byteLength(text) > MANIFEST_BYTES_MAX)
       return `its ${MANIFEST_FILE} has more than ${MANIFEST_BYTES_MAX} bytes`;
     const parsed = PluginManifest.safeParse(JSON.parse(text));
     if (!parsed.success) return `its ${MANIFEST_FILE} is not valid: ${z.prettifyError(parsed.error)}`.slice(0, 500);
-    inside = parsed.data;
+    if (canonicalJson(parsed.data) !== canonicalJson(manifest))
+      return `its ${MANIFEST_FILE} is not the manifest of the release`;
   } catch (error) {
     return `its ${MANIFEST_FILE} cannot be read: ${error instanceof Error ? error.message : String(error)}`;
   }
-  if (canonicalJson(inside) !== canonicalJson(manifest))
-    return `its ${MANIFEST_FILE} is not the manifest of the release`;
   if (manifest.run === "builtin") return "only what ships with the agent is builtin";
   const { command } = manifest.run;
   if (command.startsWith("/") || command.split("/").includes("..")) return `its command leads out of it: ${command}`;

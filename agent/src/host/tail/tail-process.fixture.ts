@@ -25,6 +25,7 @@ const link: Pick<Link, "publish"> = {
 const spool = Spool.open({ dir, host: "h", bytesMax: 8_000_000, segmentBytes: 20_000, log: quietLog });
 const tail = new Tail({
   sources: [{ path: pattern, service: "s", format: "text", read_from: "beginning" }],
+  filesMax: 256,
   host: "h",
   spool,
   log: quietLog,

@@ -44,8 +44,8 @@ afterEach(() => rmSync(root, { recursive: true, force: true }));
 const NOW = 1_800_000_000_000;
 const openSpool = (write: WriteAt = writeSync) =>
   Spool.open({ dir: join(root, "spool"), host: "h", bytesMax: 16_000_000, log: quietLog, write });
-const begin = (spool: Spool, source: Partial<LogSource> & { path: string }) =>
-  new Tail({ sources: [LogSource.parse({ service: "shop", ...source })], host: "h", spool, log: quietLog });
+const begin = (spool: Spool, source: Partial<LogSource> & { path: string }, filesMax = 256) =>
+  new Tail({ sources: [LogSource.parse({ service: "shop", ...source })], filesMax, host: "h", spool, log: quietLog });
 const look = (tail: Tail, nowUnixMs = NOW) => {
   tail.scan(nowUnixMs);
   while (tail.read(nowUnixMs));
@@ -80,6 +80,22 @@ describe("tail", () => {
     appendFileSync(path, "ee\nfour\n");
     look(tail);
     expect(await bodies(spool)).toEqual(["three", "four"]);
+  });
+
+  test("gives every line of many, of whatever length and kind, in their order", async () => {
+    const path = join(logs, "app.log");
+    const kinds = ["", "2026-03-01T12:00:00Z INFO ", "Mar  1 12:00:00 ", "é "];
+    const lines = Array.from({ length: 6_000 }, (_, at) => `${kinds[at % 4]}${at} ${"x".repeat((at * 37) % 300)}`);
+    // Lines that take a row of their own, and some of the greatest length, in between.
+    for (let at = 500; at < lines.length; at += 1_000) lines[at] = `${at} ${"y".repeat(65_530)}`;
+    for (let at = 700; at < lines.length; at += 1_000) lines[at] = `${at} ${"z".repeat(70_000)}`;
+    writeFileSync(path, `${lines.join("\n")}\n`);
+    writeFileSync(join(logs, "other.log"), "other\n".repeat(2_000));
+    const spool = openSpool();
+    look(begin(spool, { path: join(logs, "*.log") }));
+    const given = await bodies(spool);
+    expect(given.filter((body) => body !== "other")).toEqual(lines.map((line) => line.slice(0, 65_536)));
+    expect(given).toHaveLength(lines.length + 2_000);
   });
 
   test("gives a partial line away after five idle seconds, and says that it is partial", async () => {
@@ -248,7 +264,7 @@ describe("tail", () => {
   });
 });
 
-/** A writer that rotates on while an agent takes its time to start would leave more files than an agent follows (TAILED_FILES_MAX). */
+/** A writer that rotates on while an agent takes its time to start would leave more files than it has open. */
 const AHEAD_ROUNDS_MAX = 30;
 
 test("each line arrives exactly once, however often the agent is killed while files grow and rotate", async () => {

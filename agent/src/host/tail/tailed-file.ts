@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { crc32 } from "node:zlib";
-import { TextSpan } from "@homeostat/schemas";
+import type { TextSpan } from "@homeostat/schemas";
 import { z } from "zod";
 
 export const LINE_BYTES_MAX = 65_536;
@@ -12,7 +12,7 @@ const CARRIAGE_RETURN = 0x0d;
 
 /** Shared by all files: a read never outlives the call. */
 const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-const text = new TextSpan(chunk);
+const text = { bytes: chunk, from: 0, to: 0 };
 const raw = { text, isUtf8: false, lengthBytes: 0, end: 0, isPartial: false };
 
 /** What the spool remembers of a file. The fingerprint (CRC-32 of the first bytes) tells a file from another one in its inode, or from its own former content. */
@@ -87,11 +87,19 @@ export class TailedFile {
     return this.#lineStart;
   }
 
-  skipToEnd(): void {
-    const { size } = fstatSync(this.#fd);
-    this.#lineStart = size;
-    this.#committed = size;
-    this.#extendFingerprint(size);
+  /** How far it has been looked at, an unfinished line included. */
+  get scannedTo(): number {
+    return this.#lineStart + this.#scanned;
+  }
+
+  get isAtLineEnd(): boolean {
+    return this.#scanned === 0;
+  }
+
+  skipTo(offset: number): void {
+    this.#lineStart = offset;
+    this.#committed = offset;
+    this.#extendFingerprint(fstatSync(this.#fd).size);
   }
 
   mark(offset: number): TailMark {

@@ -1,4 +1,15 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 
 /** What the supervisor and the agent tell each other, one line each (bin/homeostat-agent.sh says what stands in which). */
@@ -23,6 +34,25 @@ export const readUpdateFile = (dir: string, name: UpdateFile): string =>
 /** There, whole and durable, or as it was. */
 export const writeUpdateFile = (dir: string, name: UpdateFile, line: string): void =>
   writeDurably(join(updateDir(dir), name), `${line}\n`);
+
+/** A version that is never tried again on this host. */
+export interface FailedVersion {
+  readonly version: string;
+  readonly reason: string;
+  readonly at_unix_ms: number;
+}
+
+/** The one that failed last; null when none has. */
+export const newestFailure = (dir: string): FailedVersion | null => {
+  const folder = join(updateDir(dir), "bad");
+  const names = existsSync(folder) ? readdirSync(folder).filter((name) => !name.endsWith(".new")) : [];
+  const failures = names.map((version) => ({
+    version,
+    reason: readUpdateFile(dir, `bad/${version}`),
+    at_unix_ms: statSync(join(folder, version)).mtimeMs,
+  }));
+  return failures.toSorted((a, b) => b.at_unix_ms - a.at_unix_ms)[0] ?? null;
+};
 
 export const readPending = (dir: string): PendingUpdate | null => {
   const text = readOrNull(join(updateDir(dir), PENDING));

@@ -6,9 +6,18 @@ import type { AgentPart, AgentSurface } from "../agent-part.ts";
 import { type Executor, failed, type Outcome, refusalOf } from "../executor/executor.ts";
 import { CLEAN_PATH } from "../executor/process-group.ts";
 import type { FetchPiece } from "../fetch-artefact.ts";
+import { compareVersions } from "../plugins/version-order.ts";
 import type { UpdateConfig } from "../standalone/standalone-config.ts";
 import { AgentRelease, distrustOf, placeRelease, removeOtherVersions } from "./agent-release.ts";
-import { readUpdateFile, removePending, updateDir, writePending, writeUpdateFile } from "./update-files.ts";
+import {
+  type FailedVersion,
+  newestFailure,
+  readUpdateFile,
+  removePending,
+  updateDir,
+  writePending,
+  writeUpdateFile,
+} from "./update-files.ts";
 
 export const UPDATE_EXECUTOR = "agent.update";
 const PROBE_MS = 60_000;
@@ -25,6 +34,9 @@ export interface UpdateOptions {
   readonly onKept: (() => void) | null;
 }
 
+/** A version that failed is told of for so long, or until a later one runs. */
+const FAILURE_TOLD_MS = 24 * 3_600_000;
+
 /** Takes new versions of the agent, and notices when the supervisor keeps this one. */
 export const createUpdatePart = (options: UpdateOptions): AgentPart => {
   const { surface, version, onKept } = options;
@@ -36,12 +48,19 @@ export const createUpdatePart = (options: UpdateOptions): AgentPart => {
     removePending(surface.dir);
     removeOtherVersions(surface.dir, new Set([version, readUpdateFile(surface.dir, "previous")]));
   };
+  let failure: FailedVersion | null = null;
   return {
     name: "update",
     async start() {
       surface.executors.add(updateExecutor(options));
+      failure = newestFailure(surface.dir);
     },
     stop: async () => undefined,
+    problems() {
+      if (failure === null || compareVersions(version, failure.version) > 0) return [];
+      if (surface.now() - failure.at_unix_ms > FAILURE_TOLD_MS) return [];
+      return [`update: version ${failure.version} was tried and taken back: ${failure.reason}`];
+    },
     collector: { name: "update", everyMs: 1_000, collect: keep },
   };
 };
@@ -88,16 +107,26 @@ const update = async (
   try {
     const folder = await placeRelease(release, { dir, fetch, signal, random: surface.random });
     await probe(folder, { configFile, version: release.version, signal });
-    signal.throwIfAborted();
+    // What this agent leaves running would be lost.
+    await surface.handOver(commandId, signal);
+  } catch (error) {
+    return notTried(release, error);
+  }
+  let outcome: Outcome | null = null;
+  try {
     writePending(dir, { command_id: commandId, version: release.version, from: version });
     writeUpdateFile(dir, "next", release.version);
   } catch (error) {
-    return failed(`${release.version} is not tried: ${error instanceof Error ? error.message : String(error)}`);
+    outcome = notTried(release, error);
   }
+  // In either case, since nothing begins in this one any more.
   restart(`version ${release.version} is to be tried`);
   // Whoever runs next says how it went (settle-update.ts).
-  return new Promise(() => undefined);
+  return outcome ?? new Promise(() => undefined);
 };
+
+const notTried = ({ version }: AgentRelease, error: unknown): Outcome =>
+  failed(`${version} is not tried: ${error instanceof Error ? error.message : String(error)}`);
 
 /** Has the new version look at this host's configuration, identity and servers, while this one serves on. */
 const probe = (

@@ -39,21 +39,25 @@ const released = (version: string, artefact: Buffer, key: KeyObject = keys.priva
   const { key_id, signature, size_bytes } = signRelease({ manifest, sha256, sizeBytes: artefact.length }, key);
   return { version, sha256, size_bytes, key_id, signature };
 };
-const executorFor = async (artefact: Buffer) => {
+const partFor = async (artefact: Buffer, version = "1.0.0", now = Date.now) => {
   const executors = createExecutorRegistry();
-  const surface = { dir, executors, log: quietLog } as unknown as AgentSurface;
+  const handOver = async () => undefined;
+  const surface = { dir, executors, log: quietLog, now, handOver } as unknown as AgentSurface;
   const trusted = keys.publicKey.export({ type: "spki", format: "pem" }).toString();
   const part = createUpdatePart({
     surface,
     config: { trusted_keys: [trusted], healthy_within_ms: 60_000 },
     configFile: join(dir, "agent.yaml"),
-    version: "1.0.0",
+    version,
     fetch: async (_, offset, length) => artefact.subarray(offset, offset + length),
     restart: (why) => restarts.push(why),
     onKept: null,
   });
   await part.start();
-  const executor = executors.get(UPDATE_EXECUTOR);
+  return { part, executors };
+};
+const executorFor = async (artefact: Buffer) => {
+  const executor = (await partFor(artefact)).executors.get(UPDATE_EXECUTOR);
   if (executor === undefined) throw new Error("no executor");
   return executor;
 };
@@ -123,5 +127,15 @@ describe("agent.update", () => {
     const prepared = (await executorFor(artefact)).prepare(released("2.0.0", artefact));
     expect(prepared).toEqual({ refused: "2.0.0 has failed here before: it ended with 3 before it was healthy" });
     expect(existsSync(join(dir, "versions", "2.0.0"))).toBe(false);
+  });
+
+  test("tells for a day of the version that was taken back, or until a later one runs", async () => {
+    writeUpdateFile(dir, "bad/2.0.0", "it ended with 3 before it was healthy");
+    const problems = async (version: string, now = Date.now) =>
+      (await partFor(Buffer.alloc(0), version, now)).part.problems?.();
+    const told = "update: version 2.0.0 was tried and taken back: it ended with 3 before it was healthy";
+    expect(await problems("1.0.0")).toEqual([told]);
+    expect(await problems("2.0.1")).toEqual([]);
+    expect(await problems("1.0.0", () => Date.now() + 25 * 3_600_000)).toEqual([]);
   });
 });

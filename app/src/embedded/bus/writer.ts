@@ -30,6 +30,8 @@ interface WriterOptions {
 /** Puts what is published and committed on the disk, in the order of the calls; what comes at the same time shares a transaction and a flush. */
 export class Writer {
   readonly #options: WriterOptions;
+  /** What may be written before the store is asked how much it holds. */
+  #credit = 0;
   #queue: Write[] = [];
   #queuedBytes = 0;
   #draining: Promise<void> | null = null;
@@ -85,7 +87,7 @@ export class Writer {
     const wanted = group.reduce((sum, write) => sum + (write.needsRoom ? write.bytes : 0), 0);
     let free: number;
     try {
-      if (wanted === 0 || this.#free() >= wanted) return group;
+      if (wanted === 0 || this.#takeCredit(wanted)) return group;
       await this.#options.makeRoom();
       free = this.#free();
     } catch (error) {
@@ -101,6 +103,17 @@ export class Writer {
       write.reject(this.#isFull(write.bytes));
       return false;
     });
+  }
+
+  /** To ask costs as much as a small transaction. Half of what is free is given out at a time, since what is wanted is an estimate. */
+  #takeCredit(wanted: number): boolean {
+    if (this.#credit < wanted) {
+      const free = this.#free();
+      this.#credit = free / 2;
+      if (this.#credit < wanted) return free >= wanted;
+    }
+    this.#credit -= wanted;
+    return true;
   }
 
   #free(): number {

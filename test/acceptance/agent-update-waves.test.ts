@@ -1,0 +1,172 @@
+import type { ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  agentCli,
+  cliOf,
+  endSupervised,
+  offline,
+  type Person,
+  releaseAs,
+  type Said,
+  type SitePlatform,
+  startSitePlatform,
+  superviseAgent,
+  TOKENS,
+  until,
+  writeConfig,
+} from "./agent-platform.ts";
+
+/* A fleet of real agents under their supervisors, each with a directory of its own, that is given two new versions from the command line. */
+
+const HOSTS = ["web-1", "web-2", "web-3", "web-4", "web-5"];
+/** Waves of 1, 2 and 2. */
+const WAVE_MAX = 2;
+
+let root: string;
+let opened: SitePlatform;
+let supervisors: ChildProcess[] = [];
+
+const as = (who: Person) => cliOf(join(root, "data"))(TOKENS[who]);
+
+const well = (said: Said): Said => {
+  expect(said, said.err).toMatchObject({ code: 0 });
+  return said;
+};
+
+interface Seen {
+  readonly host: string;
+  readonly agent_version: string;
+  readonly server: string | null;
+  readonly problems: readonly string[];
+}
+interface SeenJob {
+  readonly job_id: string;
+  readonly state: string;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly message: string;
+}
+const ask = async <T>(path: string, body?: object): Promise<T> => {
+  const headers = { authorization: `Bearer ${TOKENS.root}`, "content-type": "application/json" };
+  const init = body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) };
+  return (await (await opened.platform.api(path, init)).json()) as T;
+};
+const agents = async (): Promise<readonly Seen[]> =>
+  (await ask<{ agents: Seen[] }>("/api/v1/agents?site=berlin")).agents.filter(({ host }) => HOSTS.includes(host));
+const jobOf = async (id: string): Promise<SeenJob> => (await ask<{ job: SeenJob }>(`/api/v1/jobs/${id}`)).job;
+
+const enrolAndStart = async (host: string, token: string): Promise<void> => {
+  const { publicKey, release, server } = opened;
+  const config = writeConfig(root, `${host}.json`, {
+    dir: join(root, host),
+    update: { trusted_keys: [publicKey], healthy_within_ms: 30_000 },
+    agent: { heartbeat_ms: 1000, commands: [{ name: "hello", command: "/bin/echo", args: ["hello"] }] },
+  });
+  well(await agentCli(["enroll", "--token", token, "--server", server, "--host", host, "--config", config], release));
+  supervisors.push(superviseAgent(release, config));
+};
+
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), "agent-waves-"));
+  opened = await startSitePlatform(root);
+  const uses = String(HOSTS.length);
+  const token = well(await as("root")("enroll", "token", "--site", "berlin", "--uses", uses)).out.trim();
+  await Promise.all(HOSTS.map((host) => enrolAndStart(host, token)));
+  await until(agents, (seen) => seen.length === HOSTS.length && seen.every(({ server }) => server !== null));
+}, 90_000);
+
+afterAll(async () => {
+  await Promise.all(supervisors.map(endSupervised));
+  supervisors = [];
+  opened.platform.child.kill("SIGTERM");
+  await opened.platform.ended();
+  rmSync(root, { recursive: true, force: true });
+});
+
+/** As a build pipeline leaves it: an artefact, and its signed release beside it. */
+const packed = async (version: string, spoil: boolean): Promise<string> => {
+  releaseAs(opened.release, join(root, version), version, spoil);
+  const artefact = join(root, `${version}.tar.gz`);
+  well(await offline("plugins", "pack", join(root, version), "--key", opened.key, "--out", artefact));
+  return artefact;
+};
+
+/** Asked for by one person, approved by another, and shown to its end. */
+const rollOut = async (...args: readonly string[]): Promise<Said> => {
+  const rolling = as("root")("agents", "update", ...args, "--site", "berlin", "--concurrency", String(WAVE_MAX));
+  const waiting = "/api/v1/jobs?executor=agent.update&state=awaiting_approval";
+  const { jobs } = await until(
+    () => ask<{ jobs: SeenJob[] }>(waiting),
+    ({ jobs }) => jobs.length > 0,
+  );
+  well(await as("ada")("approve", jobs[0]?.job_id ?? ""));
+  return rolling;
+};
+
+const COMMAND_EVERY_MS = 250;
+
+/** Commands for everybody while it goes on, and who was without a channel meanwhile. */
+const underCommands = async <T>(work: () => Promise<T>): Promise<{ done: T; jobs: SeenJob[]; cutOffMax: number }> => {
+  let isOver = false;
+  let cutOffMax = 0;
+  const ids: string[] = [];
+  const send = async (): Promise<void> => {
+    const batch = { ramp: false, errors_max: HOSTS.length };
+    while (!isOver) {
+      const request = { executor: "exec.run", args: { name: "hello" }, targets: { hosts: HOSTS }, batch };
+      ids.push((await ask<{ job: SeenJob }>("/api/v1/jobs", request)).job.job_id);
+      cutOffMax = Math.max(cutOffMax, (await agents()).filter(({ server }) => server === null).length);
+      await delay(COMMAND_EVERY_MS);
+    }
+  };
+  const sending = send();
+  const done = await work();
+  isOver = true;
+  await sending;
+  const jobs = await Promise.all(
+    ids.map((id) =>
+      until(
+        () => jobOf(id),
+        ({ state }) => state !== "running",
+      ),
+    ),
+  );
+  return { done, jobs, cutOffMax };
+};
+
+describe("a fleet that is given a new version in waves", { timeout: 120_000 }, () => {
+  test("runs it everywhere when it is good: no command is lost, and never are more hosts cut off than a wave holds", async () => {
+    const good = await packed("0.2.0", false);
+    const { done, jobs, cutOffMax } = await underCommands(() => rollOut("--release", good));
+    well(done);
+    expect(done.err).toContain(`succeeded (${HOSTS.length} succeeded)`);
+    expect((await agents()).map(({ agent_version }) => agent_version)).toEqual(HOSTS.map(() => "0.2.0"));
+    expect(cutOffMax).toBeLessThanOrEqual(WAVE_MAX);
+    expect(jobs.length).toBeGreaterThan(0);
+    for (const job of jobs) expect(job).toMatchObject({ state: "succeeded", counts: { succeeded: HOSTS.length } });
+    const again = await as("olga")("agents", "update", "--version", "0.2.0", "--site", "berlin");
+    expect(again).toMatchObject({ code: 0, err: expect.stringContaining("all of them run 0.2.0 already") });
+  });
+
+  test("is left as it was when it is bad: the first host takes it back, nobody else is told, and all of that is said", async () => {
+    const bad = await packed("0.3.0", true);
+    const { done, jobs } = await underCommands(() => rollOut("--release", bad));
+    expect(done.code).toBe(1);
+    expect(done.err).toContain("rolled back to 0.2.0: it ended with 3 before it was healthy");
+    expect(done.err).toContain("1 errors, more than 0: 4 hosts are sent nothing");
+    const seen = await until(agents, (all) => all.some(({ problems }) => problems.length > 0));
+    expect(seen.map(({ agent_version }) => agent_version)).toEqual(HOSTS.map(() => "0.2.0"));
+    const told = seen.filter(({ problems }) => problems.some((problem) => problem.includes("0.3.0 was tried")));
+    expect(told).toHaveLength(1);
+    expect(well(await as("olga")("agents", "--site", "berlin")).out).toContain("update: version 0.3.0 was tried");
+    const { jobs: updates } = JSON.parse(
+      well(await as("olga")("jobs", "--executor", "agent.update", "--state", "failed", "--json")).out,
+    ) as { jobs: SeenJob[] };
+    expect(updates).toMatchObject([{ state: "failed", counts: { failed: 1, queued: 4 } }]);
+    for (const job of jobs) expect(job).toMatchObject({ state: "succeeded", counts: { succeeded: HOSTS.length } });
+    expect(well(await as("root")("audit", "verify")).out).toContain("whole");
+  });
+});

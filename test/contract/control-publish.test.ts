@@ -1,0 +1,82 @@
+import { describe, expect, it } from "vitest";
+import { ann, until } from "../../agent/src/control/control-fleet.fixture.ts";
+import { createEmbeddedBus } from "../../app/src/embedded/bus/index.ts";
+import { type Bus, Job, JobRequest, type OutgoingMessage, topics } from "../../schemas/src/index.ts";
+import { log, openWorld, startWith } from "./control-world.ts";
+
+/* What control writes together, and what waits for what. */
+
+const request = (hosts: readonly string[]): JobRequest =>
+  JobRequest.parse({ executor: "service.restart", args: { service: "shop" }, targets: { hosts } });
+
+/** A bus that says what is published with what, and keeps back what `isHeld` names. */
+const watchedBus = () => {
+  const published: string[][] = [];
+  const gate = { isHeld: (_: OutgoingMessage): boolean => false, open: (): void => undefined, held: 0 };
+  const openBus = async (dir: string): Promise<Bus> => {
+    const bus = await createEmbeddedBus({ dir, topics: topics(), now: Date.now, log });
+    const publish: Bus["publish"] = async (messages, options) => {
+      published.push(messages.map(({ topic }) => topic));
+      if (messages.some(gate.isHeld)) {
+        gate.held += 1;
+        await new Promise<void>((resolve) => {
+          gate.open = resolve;
+        });
+      }
+      await bus.publish(messages, options);
+    };
+    return {
+      publish,
+      consume: (consumer) => bus.consume(consumer),
+      lag: (group, topic) => bus.lag(group, topic),
+      stop: () => bus.stop(),
+    };
+  };
+  return { published, gate, openBus };
+};
+
+const idOf = (job: object): string => Job.parse(job).job_id;
+
+describe("what control publishes", () => {
+  it("a job, its first dispatch and what is audited of it go together, and so do its end and the word of it", async () => {
+    const { published, openBus } = watchedBus();
+    const world = await openWorld(undefined, openBus);
+    const { control } = await startWith(world, ["h0"]);
+    published.length = 0;
+    const id = idOf(await control.submit(request(["h0"]), ann));
+    await until(() => control.job(id)?.job.state === "succeeded");
+    const ofJobs = published.filter((all) => all.some((topic) => topic !== "agent.heartbeats"));
+    expect(ofJobs).toEqual([["audit", "agent.jobs", "agent.commands"], ["agent.results"], ["audit", "agent.jobs"]]);
+  });
+
+  it("a late result is acknowledged once the record that counts it is there, however often it is told", async () => {
+    const { gate, openBus } = watchedBus();
+    const world = await openWorld(undefined, openBus);
+    const { control } = await startWith(world, ["h0"]);
+    const agent = world.fleet.agents.get("h0");
+    if (agent === undefined) throw new Error("no agent h0");
+    agent.deed = () => null;
+    const lost = idOf(await control.submit(request(["h0"]), ann));
+    await until(() => agent.runs.size === 1);
+    await world.fleet.time.pass(724_000);
+    await until(() => control.job(lost)?.job.state === "failed");
+
+    gate.isHeld = ({ topic, key }) => topic === "agent.jobs" && key === lost;
+    agent.finish(`${lost}.0`, "succeeded");
+    await until(() => gate.held === 1);
+    agent.finish(`${lost}.0`, "succeeded");
+    // Whatever is acknowledged goes with the next command, and with time.
+    agent.deed = () => "succeeded";
+    const next = idOf(await control.submit(request(["h0"]), ann));
+    await until(() => control.job(next)?.job.state === "succeeded");
+    await world.fleet.time.pass(10_000);
+    await until(() => !agent.unacknowledged.has(`${next}.0`));
+    expect(agent.unacknowledged.has(`${lost}.0`)).toBe(true);
+
+    gate.isHeld = () => false;
+    gate.open();
+    await until(() => control.jobs({}).find(({ job_id }) => job_id === lost)?.counts.succeeded === 1);
+    await world.fleet.time.pass(10_000);
+    await until(() => !agent.unacknowledged.has(`${lost}.0`));
+  });
+});
