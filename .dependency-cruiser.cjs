@@ -47,8 +47,15 @@ module.exports = {
       name: "front-doors",
       comment: "another folder is entered by its src/index.ts, or by a second door that its package.json names",
       severity: "error",
-      from: { path: "^([^/]+)/", pathNot: "^test/(contract|kafka)/" },
+      from: { path: "^([^/]+)/", pathNot: ["^test/(contract|kafka)/", "^bench/fuzz/"] },
       to: { path: `^(${FOLDERS})/`, pathNot: ["^$1/", ...DOORS] },
+    },
+    {
+      name: "front-doors-of-fuzzing",
+      comment: "what is tried with damaged bytes has a door of its own, for that alone",
+      severity: "error",
+      from: { path: "^bench/fuzz/" },
+      to: { path: `^(${FOLDERS})/`, pathNot: [...DOORS, "^agent/src/testing\\.ts$"] },
     },
     {
       name: "front-doors-of-contracts",

@@ -1,34 +1,13 @@
 import { parseArgs } from "node:util";
 import { AgentRow } from "@homeostat/analytics";
 import { z } from "zod";
-import { type ApiClient, connectTo } from "./client.ts";
+import { agentsOf } from "./all-agents.ts";
+import { connectTo } from "./client.ts";
 import { FLAGS } from "./flags.ts";
 import { ago, style, table } from "./style.ts";
 import { printable } from "./terminal-text.ts";
+import { updateAgents } from "./update-agents.ts";
 import { one, type Verb } from "./verb.ts";
-
-const PAGE = 1_000;
-const Page = z.object({ agents: z.array(AgentRow), total: z.number(), next: z.string().nullable() });
-
-export interface AgentFilter {
-  readonly labels?: string | undefined;
-  readonly site?: string | undefined;
-  readonly state?: string | undefined;
-}
-
-/** All pages of it. */
-export const agentsOf = async (api: ApiClient, filter: AgentFilter): Promise<readonly AgentRow[]> => {
-  const found: AgentRow[] = [];
-  let after = "";
-  for (;;) {
-    const query = new URLSearchParams({ limit: String(PAGE), ...(after !== "" && { after }) });
-    for (const [name, value] of Object.entries(filter)) if (value !== undefined) query.set(name, value);
-    const page = await api.get(`/api/v1/agents?${query}`, Page);
-    found.push(...page.agents);
-    if (page.next === null) return found;
-    after = page.next;
-  }
-};
 
 const labelText = (labels: AgentRow["labels"]): string =>
   Object.entries(labels)
@@ -95,10 +74,9 @@ const show: Verb = async ({ args, env, out }) => {
 };
 
 /** `homeostat agents [show HOST | update …]`. */
-export const agents: Verb = async (input) => {
+export const agents: Verb = (input) => {
   const [which, ...args] = input.args;
   if (which === "show") return show({ ...input, args });
-  // It needs what this file offers to others.
-  if (which === "update") return (await import("./update-agents.ts")).updateAgents({ ...input, args });
+  if (which === "update") return updateAgents({ ...input, args });
   return list(input);
 };

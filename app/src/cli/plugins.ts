@@ -4,7 +4,7 @@ import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import { PluginManifest, PluginRelease, PluginWish, signRelease } from "@homeostat/schemas";
 import { z } from "zod";
-import { agentsOf } from "./agents.ts";
+import { agentsOf } from "./all-agents.ts";
 import { connectTo } from "./client.ts";
 import { FLAGS } from "./flags.ts";
 import { publishArtefact } from "./publish-artefact.ts";

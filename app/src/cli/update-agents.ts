@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import type { AgentRow } from "@homeostat/analytics";
 import { type JobRequest, PluginRelease } from "@homeostat/schemas";
 import { z } from "zod";
-import { agentsOf } from "./agents.ts";
+import { agentsOf } from "./all-agents.ts";
 import { type ApiClient, connectTo } from "./client.ts";
 import { EXIT } from "./exit-code.ts";
 import { FLAGS } from "./flags.ts";
