@@ -1,6 +1,5 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac, createSecretKey, timingSafeEqual } from "node:crypto";
 import type { BusMessage, OutgoingMessage } from "@homeostat/schemas";
-import { hmacSha256 } from "./hmac-sha256.ts";
 import { controlSecret } from "./identity/tokens.ts";
 
 const HEADER = "proof";
@@ -25,11 +24,14 @@ export const revisionOf = ({ headers }: Pick<BusMessage, "headers">): number => 
 
 /** `dir`: where the key of the tokens is, of which all controls have a copy. */
 export const createRecordProof = (dir: string): RecordProof => {
-  const mac = hmacSha256(createHmac("sha256", controlSecret(dir)).update("homeostat record key v1").digest());
+  const derived = createHmac("sha256", controlSecret(dir)).update("homeostat record key v1").digest();
+  const secret = createSecretKey(derived);
+  derived.fill(0);
   const macOf = ({ topic, key: of, value, headers = {} }: OutgoingMessage | BusMessage): string => {
     const revision = headers[REVISION_HEADER];
     const said = revision === undefined ? [topic, of, value === null] : [topic, of, value === null, revision];
-    return mac(`${LABEL}${JSON.stringify(said)}\0`, value ?? Buffer.alloc(0));
+    const mac = createHmac("sha256", secret).update(`${LABEL}${JSON.stringify(said)}\0`);
+    return (value === null ? mac : mac.update(value)).digest("base64url");
   };
   return {
     prove: (message, revision) => {
