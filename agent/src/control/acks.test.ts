@@ -9,7 +9,17 @@ const held = () => {
     return () => undefined;
   };
   const acks = new Acks({ timers: { after }, tell: (host, ids) => told.push([host, ids]) });
-  return { acks, told, due };
+  /** How many times of those that a timer was set. */
+  const turn = (times: number): number => {
+    let turned = 0;
+    for (; turned < times; turned += 1) {
+      const run = due.shift();
+      if (run === undefined) break;
+      run();
+    }
+    return turned;
+  };
+  return { acks, told, turn };
 };
 
 test("what is acknowledged goes with the host's next message, as one", () => {
@@ -23,21 +33,35 @@ test("what is acknowledged goes with the host's next message, as one", () => {
   expect(told).toEqual([]);
 });
 
+const TICKS_HELD = 120;
+
 test("without a next message it goes by itself, a while after it came and not before", () => {
-  const { acks, told, due } = held();
+  const { acks, told, turn } = held();
   acks.add("web-1", ["a.1"]);
-  due.shift()?.();
+  turn(1);
   acks.add("web-2", ["a.1"]);
   acks.add("web-1", ["b.1"]);
+  turn(TICKS_HELD - 2);
   expect(told).toEqual([]);
-  due.shift()?.();
+  turn(1);
   expect(told).toEqual([["web-1", ["a.1", "b.1"]]]);
   acks.add("web-3", ["a.1"]);
   expect(acks.take("web-2")).toEqual(["a.1"]);
-  due.shift()?.();
-  due.shift()?.();
+  turn(TICKS_HELD);
   expect(told.slice(1)).toEqual([["web-3", ["a.1"]]]);
-  expect(due).toHaveLength(0);
+  expect(turn(1)).toBe(0);
+});
+
+test("hosts that have answered together are told one after the other, and all of a large fleet in time", () => {
+  for (const count of [250, 100_000]) {
+    const { acks, told, turn } = held();
+    for (let at = 0; at < count; at += 1) acks.add(`web-${at}`, ["a.1"]);
+    turn(TICKS_HELD);
+    expect(told).toHaveLength(Math.max(100, count / 40));
+    // Of 50 ms each: before agents ask again.
+    turn(179);
+    expect(new Set(told.map(([host]) => host)).size).toBe(count);
+  }
 });
 
 test("an agent that has many to tell is not kept waiting", () => {

@@ -1,12 +1,23 @@
 import type { Timers } from "./timers.ts";
 
-/** An agent tells a result again after 15 s without an acknowledgement, and holds 64 until then. What is held goes after one to two of these. */
-const HELD_MS = 4_000;
+/** An agent tells a result again after 15 s without an acknowledgement, and holds 64 until then. */
+const HELD_MS = 6_000;
 const HELD_MAX = 16;
+/** A fleet that has answered together is not told together: ten thousand messages at a time hold up whatever else goes through a site server. */
+const TICK_MS = 50;
+const TICKS_HELD = HELD_MS / TICK_MS;
+const HOSTS_PER_TICK = 100;
+/** Of very many this share goes at a time, so that even a hundred thousand are told in time. */
+const SHARE_PER_TICK = 1 / 40;
 
 export interface AckPorts {
   readonly timers: Timers;
   tell(host: string, commandIds: readonly string[]): void;
+}
+
+interface Held {
+  readonly commandIds: string[];
+  readonly dueTick: number;
 }
 
 /**
@@ -15,9 +26,9 @@ export interface AckPorts {
  */
 export class Acks {
   readonly #ports: AckPorts;
-  #held = new Map<string, string[]>();
-  /** Held since before the time began that runs now. */
-  #older = new Map<string, string[]>();
+  /** The longest held first. */
+  readonly #held = new Map<string, Held>();
+  #tick = 0;
   #isTimed = false;
 
   constructor(ports: AckPorts) {
@@ -25,36 +36,43 @@ export class Acks {
   }
 
   add(host: string, commandIds: readonly string[]): void {
-    const held = this.#older.get(host) ?? this.#held.get(host) ?? [];
-    if (held.length === 0) this.#held.set(host, held);
-    held.push(...commandIds);
-    if (held.length >= HELD_MAX) this.#tell(host);
+    const held = this.#held.get(host) ?? { commandIds: [], dueTick: this.#tick + TICKS_HELD };
+    held.commandIds.push(...commandIds);
+    this.#held.set(host, held);
+    if (held.commandIds.length >= HELD_MAX) this.#tell(host);
     else this.#tellLater();
   }
 
   /** The host is about to be sent something: what is held goes with it. */
   take(host: string): readonly string[] | null {
-    const held = this.#older.get(host) ?? this.#held.get(host);
+    const held = this.#held.get(host);
     if (held === undefined) return null;
-    if (!this.#older.delete(host)) this.#held.delete(host);
-    return held;
+    this.#held.delete(host);
+    return held.commandIds;
   }
 
   #tell(host: string): void {
-    const held = this.take(host);
-    if (held !== null) this.#ports.tell(host, held);
+    const commandIds = this.take(host);
+    if (commandIds !== null) this.#ports.tell(host, commandIds);
   }
 
   #tellLater(): void {
     if (this.#isTimed) return;
     this.#isTimed = true;
-    this.#ports.timers.after(HELD_MS, () => {
+    this.#ports.timers.after(TICK_MS, () => {
       this.#isTimed = false;
-      const due = this.#older;
-      this.#older = this.#held;
-      this.#held = new Map();
-      for (const [host, commandIds] of due) this.#ports.tell(host, commandIds);
-      if (this.#older.size > 0) this.#tellLater();
+      this.#tick += 1;
+      this.#tellDue(Math.max(HOSTS_PER_TICK, Math.ceil(this.#held.size * SHARE_PER_TICK)));
+      if (this.#held.size > 0) this.#tellLater();
     });
+  }
+
+  #tellDue(most: number): void {
+    let left = most;
+    for (const [host, { dueTick }] of this.#held) {
+      if (dueTick > this.#tick || left === 0) return;
+      left -= 1;
+      this.#tell(host);
+    }
   }
 }
