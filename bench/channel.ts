@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { residentBytes } from "./channel/child.ts";
 import type { Loaded } from "./channel/control-process.ts";
 import { decide } from "./channel/decide.ts";
+import { measureFloor } from "./channel/floor.ts";
 import { type Nats, type NatsMeasured, startNats } from "./channel/nats.ts";
 import { Tiers } from "./channel/tiers.ts";
 import { verifyMicros } from "./channel/verify-cost.ts";
@@ -17,7 +18,8 @@ import { median, quantile, rounded, thousands } from "./numbers.ts";
  * nothing is signed, sealed, journalled or stored. Both over mutual TLS, with as many in flight. `rate_ratio_to_nats` and
  * `server_cpu_ratio_to_nats` are of jobs for many hosts; the same of jobs for one host each stand beside them. The CPU of ours is that of
  * control and site server together; of NATS that of nats-server and its responders. All processes share this machine, ours with the agents'
- * verification in it, which in life runs on as many machines as there are agents: `believing_*` is without it.
+ * verification in it, which in life runs on as many machines as there are agents: `believing_*` is without it. `floor_*` is what the frames,
+ * the seals and the signature of a command cost on this machine by themselves: no rate here can be above `floor_commands_per_s`.
  */
 
 const HOSTS_PER_JOB_MAX = 1_000;
@@ -250,6 +252,14 @@ export const run = async (options: Readonly<Record<string, string>>): Promise<vo
   });
   try {
     const found = await measureTiers(tiers, nats, { agents, seconds, runs }, options.part);
+    await tiers.stop();
+    if (options.part === undefined || options.part === "floor") {
+      const floor = await measureFloor({ connections: agents, seconds });
+      say(
+        `frames, seals and signature by themselves: ${floor.floor_us} µs, unverified ${floor.floor_unverified_us} µs`,
+      );
+      Object.assign(found, floor);
+    }
     const { rate_ratio_to_nats = null, server_cpu_ratio_to_nats = null, ...rest } = found;
     say(JSON.stringify({ rate_ratio_to_nats, server_cpu_ratio_to_nats, ...rest }));
   } finally {

@@ -17,7 +17,7 @@ import { WIRES } from "./wire.ts";
 const PROCESS = fileURLToPath(new URL("./wire-process.ts", import.meta.url));
 
 /** Of one request and of its reply: a small command, sealed. */
-const MESSAGE_BYTES = 600;
+export const MESSAGE_BYTES = 600;
 const IN_FLIGHT = 256;
 const WARM_UP_S = 2;
 /** After the last handshake, until the server's memory is read. */
@@ -36,7 +36,11 @@ export interface DecideOptions {
   readonly runs: number;
 }
 
-const measure = async (wire: string, certificates: Certificates, options: DecideOptions): Promise<Measured> => {
+export const measureWire = async (
+  wire: string,
+  certificates: Certificates,
+  options: DecideOptions,
+): Promise<Measured> => {
   const { connections, seconds } = options;
   const server = startChild(PROCESS, ["--expose-gc"]);
   const clients = [startChild(PROCESS), startChild(PROCESS)];
@@ -91,7 +95,7 @@ export const decide = async (options: DecideOptions): Promise<Record<string, Rec
     for (let run = 1; run <= options.runs; run++) {
       const names = Object.keys(WIRES);
       for (const wire of run % 2 === 1 ? names : names.toReversed()) {
-        const measured = await measure(wire, certificates, options);
+        const measured = await measureWire(wire, certificates, options);
         say(wire, run, measured);
         found[wire]?.push(measured);
       }

@@ -168,10 +168,14 @@ export class Tiers {
     while ((await this.control.ask<number>("sealed")) < this.#options.agents) await delay(POLL_MS);
   }
 
+  /** A second time does nothing. */
   async stop(): Promise<void> {
-    await this.#simulation?.stop();
-    for (const { child } of this.#sites.values()) await child.stop();
-    await this.#control?.stop();
+    const [simulation, control, sites] = [this.#simulation, this.#control, [...this.#sites.values()]];
+    [this.#simulation, this.#control] = [null, null];
+    this.#sites.clear();
+    await simulation?.stop();
+    for (const { child } of sites) await child.stop();
+    await control?.stop();
     rmSync(this.dir, { recursive: true, force: true });
   }
 
