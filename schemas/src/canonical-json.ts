@@ -39,3 +39,13 @@ const canonicalObject = (value: Readonly<Record<string, unknown>>): string => {
   }
   return `{${members}}`;
 };
+
+/** The same for what others wrote: what has no canonical form (a lone surrogate in it), or is nested deeper than the stack, is a flaw. */
+export const readCanonical = (value: unknown): { readonly json: string } | { readonly flaw: string } => {
+  try {
+    return { json: canonicalJson(value) };
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) return { flaw: error.message };
+    throw error;
+  }
+};

@@ -42,7 +42,7 @@ export {
   PUBLISH_BYTES_MAX,
   PUBLISH_WHOLE_BYTES_MAX,
 } from "./bus.ts";
-export { canonicalJson } from "./canonical-json.ts";
+export { canonicalJson, readCanonical } from "./canonical-json.ts";
 export {
   AgentOrder,
   Approval,

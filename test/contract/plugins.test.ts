@@ -191,6 +191,7 @@ describe("a wish", () => {
       ["a share", { targets: { labels: "*", percent: 10 } }, "invalid"],
       ["labels that cannot be read", { targets: { labels: "a in (" } }, "invalid"],
       ["a configuration that nobody asked for", { config: { x: 1 } }, "invalid"],
+      ["a configuration without a canonical form", { config: { x: "\ud800" } }, "invalid"],
       ["a name that is none", { name: "../x" }, "invalid"],
     ] as const) {
       const request = { name: "demo", version: "1.0.0", targets: EVERYBODY, by: "ada", ...change };

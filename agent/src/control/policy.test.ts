@@ -92,6 +92,15 @@ describe("how much is asked", () => {
     expect(tooLarge(job())).toBeNull();
   });
 
+  it("is refused with arguments that cannot be signed", () => {
+    const by = who("ann", "operator");
+    for (const args of [{ name: "\ud800" }, { "\udfff": 1 }])
+      expect(planOf(request({ args }), by, { agents, config, published })).toEqual({
+        refused: "invalid",
+        message: "args: a string with a lone surrogate has no canonical form",
+      });
+  });
+
   it("goes out in waves that sum up to it", () => {
     const waves = (hosts: number, batch: object) => wavesOf(request({ batch }), hosts);
     expect(waves(20, { concurrency_max: 4 })).toEqual([1, 2, 4, 13]);

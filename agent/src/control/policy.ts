@@ -1,4 +1,4 @@
-import { canonicalJson, type Job, type JobRequest, type Risk } from "@homeostat/schemas";
+import { type Job, type JobRequest, type Risk, readCanonical } from "@homeostat/schemas";
 import { type PolicyConfig, riskOf } from "./control-config.ts";
 import { rampEnds } from "./jobs/job-run.ts";
 import { type Candidates, saltOf, select } from "./targets.ts";
@@ -66,7 +66,9 @@ export const planOf = (
 ): JobPlan | Refused => {
   const barred = maySubmit(request.executor, by, config);
   if (barred !== null) return barred;
-  const argsBytes = Buffer.byteLength(canonicalJson(request.args));
+  const args = readCanonical(request.args);
+  if ("flaw" in args) return { refused: "invalid", message: `args: ${args.flaw}` };
+  const argsBytes = Buffer.byteLength(args.json);
   if (argsBytes > ARGS_BYTES_MAX)
     return { refused: "invalid", message: `args have ${argsBytes} bytes: at most ${ARGS_BYTES_MAX} are allowed` };
   const selection = select(request.targets, { agents, salt: saltOf(request) });

@@ -14,6 +14,7 @@ import {
   PluginRelease,
   PluginWish,
   Risk,
+  readCanonical,
   releaseDistrust,
   type TargetSelector,
 } from "@homeostat/schemas";
@@ -362,8 +363,9 @@ const targetsFlaw = ({ hosts, labels, site, percent }: TargetSelector): string |
 };
 
 const configFlaw = ({ release: { manifest }, config }: PluginWish): string | null => {
-  if (Buffer.byteLength(JSON.stringify(config)) > CONFIG_BYTES_MAX)
-    return `config: more than ${CONFIG_BYTES_MAX} bytes`;
+  const canonical = readCanonical(config);
+  if ("flaw" in canonical) return `config: ${canonical.flaw}`;
+  if (Buffer.byteLength(canonical.json) > CONFIG_BYTES_MAX) return `config: more than ${CONFIG_BYTES_MAX} bytes`;
   return misfits(strictSchema(manifest.config_schema), config, "config");
 };
 
