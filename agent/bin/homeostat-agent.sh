@@ -36,6 +36,21 @@ back_off_s=1
 exits=0
 mkdir -p "$state/bad" "$dir/versions" || exit 73
 
+# Where this is alone in a control group of its own (v2; a service with Delegate=yes), it goes on in one below it, and the agent with it: a
+# group with processes in it can have no others beside it that have limits, and the agent makes those for its commands.
+enter_group() {
+  group=
+  while IFS= read -r line; do
+    case $line in 0::/?*) group=/sys/fs/cgroup${line#0::} ;; esac
+  done </proc/self/cgroup
+  case $group in '' | */homeostat-agent) return ;; esac
+  [ -w "$group/cgroup.procs" ] || return
+  while IFS= read -r pid; do
+    [ "$pid" = $$ ] || return
+  done <"$group/cgroup.procs"
+  mkdir -p "$group/homeostat-agent" && echo $$ >"$group/homeostat-agent/cgroup.procs"
+}
+
 say() { printf '{"level":"info","component":"supervisor","message":"%s"}\n' "$1" >&2; }
 
 # The one line of a file; nothing when it is not there.
@@ -180,6 +195,7 @@ settle_trial() {
   rm -f "$state/trial"
 }
 
+enter_group
 end_orphan
 settle_trial
 while [ -z "$stopping" ]; do

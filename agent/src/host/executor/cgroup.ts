@@ -48,7 +48,7 @@ export const openCgroups = (options: CgroupOptions): Cgroups | null => {
     const own = ownGroup(proc);
     if (own === null || !existsSync(join(root, "cgroup.controllers"))) return null;
     const base = own.endsWith("/homeostat-agent") ? join(root, own, "..") : join(root, own);
-    if (!isOurs(base, { own, root, pid })) return null;
+    if (!isOurs(base, pid)) return null;
     delegate(base, pid);
     const commands = join(base, "homeostat-commands");
     mkdirSync(commands, { recursive: true });
@@ -70,11 +70,9 @@ const ownGroup = (proc: string): string | null => {
   return path === "/" || path.split("/").includes("..") ? null : path;
 };
 
-/** Others' processes are never moved. */
-const isOurs = (base: string, { own, root, pid }: { own: string; root: string; pid: number }): boolean => {
-  const here = readFileSync(join(root, own, "cgroup.procs"), "utf8")
-    .split("\n")
-    .filter(Boolean);
+/** Others' processes are never moved. In the group below it the supervisor may be, which has made that one. */
+const isOurs = (base: string, pid: number): boolean => {
+  const here = readFileSync(join(base, "cgroup.procs"), "utf8").split("\n").filter(Boolean);
   const controllers = readFileSync(join(base, "cgroup.controllers"), "utf8").split(/\s+/);
   return (
     here.every((one) => one === String(pid)) && ["cpu", "memory", "pids"].every((one) => controllers.includes(one))
