@@ -202,6 +202,8 @@ const measureTiers = async (tiers: Tiers, nats: Nats | null, sizes: Sizes, part:
   let maxRate = sizes.agents;
   if (wants("rate")) {
     const { many, single, nats: peer } = await measureRates(tiers, nats, sizes);
+    // Its ten thousand clients have work of their own (pings, collections of garbage), which is nothing to what follows.
+    await nats?.stop();
     const [manyRatio, singleRatio] = [ratios(many, peer), ratios(single, peer)];
     maxRate = of(single, ({ rate }) => rate);
     Object.assign(found, {
