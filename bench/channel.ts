@@ -26,6 +26,7 @@ const HOSTS_PER_JOB_MAX = 1_000;
 const JOBS_IN_FLIGHT = 2;
 const WARM_UP_S = 2;
 const SETTLE_MS = 3_000;
+const PEER_GONE_MS = 15_000;
 const HEARTBEAT_MS = 60_000;
 const SYNC_SHARE = 0.1;
 const POLL_MS = 20;
@@ -204,6 +205,8 @@ const measureTiers = async (tiers: Tiers, nats: Nats | null, sizes: Sizes, part:
     const { many, single, nats: peer } = await measureRates(tiers, nats, sizes);
     // Its ten thousand clients have work of their own (pings, collections of garbage), which is nothing to what follows.
     await nats?.stop();
+    // The kernel takes back gigabytes of theirs.
+    await delay(PEER_GONE_MS);
     const [manyRatio, singleRatio] = [ratios(many, peer), ratios(single, peer)];
     maxRate = of(single, ({ rate }) => rate);
     Object.assign(found, {
