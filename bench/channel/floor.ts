@@ -57,6 +57,8 @@ const signatureMicros = (): number => {
 export interface Floor {
   readonly floor_us: number;
   readonly floor_unverified_us: number;
+  /** Of it at site server and control: the frames there, and a seal and an open. */
+  readonly floor_server_us: number;
   /** Commands a second with all cores of this machine at nothing else. */
   readonly floor_commands_per_s: number;
   readonly floor_unverified_commands_per_s: number;
@@ -66,12 +68,14 @@ export const measureFloor = async (options: { connections: number; seconds: numb
   const dir = mkdtempSync(join(tmpdir(), "homeostat-floor-"));
   try {
     const { serverMicros, clientMicros } = await measureWire("framed", makeCertificates(dir), { ...options, runs: 1 });
-    const unverified = serverMicros + clientMicros + 2 * sealAndOpenMicros();
+    const sealAndOpen = sealAndOpenMicros();
+    const unverified = serverMicros + clientMicros + 2 * sealAndOpen;
     const whole = unverified + signatureMicros();
     const perS = (micros: number): number => Math.round((availableParallelism() * 1e6) / micros);
     return {
       floor_us: rounded(whole),
       floor_unverified_us: rounded(unverified),
+      floor_server_us: rounded(serverMicros + sealAndOpen),
       floor_commands_per_s: perS(whole),
       floor_unverified_commands_per_s: perS(unverified),
     };
