@@ -5,4 +5,5 @@ export { labelSelector } from "./control/labels.ts";
 export { createPluginCatalog, type PluginCatalogOptions } from "./control/plugins/catalog.ts";
 export type { PluginCatalog, PluginHostView, WishRequest } from "./control/plugins/catalog-types.ts";
 export { PackError, type Packed, packPlugin } from "./control/plugins/pack.ts";
+export { createRecordProof } from "./control/record-proof.ts";
 export { isRefused, type Principal } from "./control/views.ts";

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AgentConfig, createAgent, createBusLink, pluginPart } from "@homeostat/agent";
-import { createPluginCatalog, packPlugin } from "@homeostat/agent/control";
+import { createPluginCatalog, createRecordProof, packPlugin } from "@homeostat/agent/control";
 import { createEmbeddedBus } from "@homeostat/app";
 import {
   type CommandArgs,
@@ -34,6 +34,7 @@ const setUp = async () => {
     group: "catalog",
     dataDir: root,
     trustedKeys: [publisher.publicKey],
+    proof: createRecordProof(root),
     hosts: () => [],
     now: Date.now,
     log: silent,

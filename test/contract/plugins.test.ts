@@ -3,7 +3,14 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createPluginCatalog, isRefused, type Packed, type PluginHostView, packPlugin } from "@homeostat/agent/control";
+import {
+  createPluginCatalog,
+  createRecordProof,
+  isRefused,
+  type Packed,
+  type PluginHostView,
+  packPlugin,
+} from "@homeostat/agent/control";
 import { createEmbeddedBus } from "@homeostat/app";
 import { type Bus, type PluginStatus, type PluginWish, topics } from "@homeostat/schemas";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -56,6 +63,7 @@ const setUp = async (fleet: readonly PluginHostView[] = fleetOf(100)) => {
       group,
       dataDir: dir,
       trustedKeys: [publisher.publicKey],
+      proof: createRecordProof(dir),
       hosts: () => hosts.now,
       now: () => clock.now,
       log: silent,

@@ -28,16 +28,17 @@ test("whatever lacks a part, or has one too many, is not a token", () => {
   fc.assert(fc.property(fc.string(), (text) => parseToken(text) === null));
 });
 
+const request = {
+  type: "enrol" as const,
+  token_id: "0123456789abcdef",
+  host: "web-1",
+  spki: "key",
+  names: [],
+  nonce: "0".repeat(32),
+  signature: "c2ln",
+};
+
 test("no part of a request can be altered without its proof failing", () => {
-  const request = {
-    type: "enrol" as const,
-    token_id: "0123456789abcdef",
-    host: "web-1",
-    spki: "key",
-    names: [],
-    nonce: "0".repeat(32),
-    signature: "c2ln",
-  };
   const secret = Buffer.alloc(32, 1);
   const mac = requestMac(request, secret);
   const altered = [
@@ -54,16 +55,7 @@ test("no part of a request can be altered without its proof failing", () => {
 });
 
 test("text without a canonical form, which nothing can be proved of, is malformed in a request and in a reply", () => {
-  const request = {
-    type: "enrol",
-    token_id: "0123456789abcdef",
-    host: "web-1",
-    spki: "key",
-    names: [],
-    nonce: "0".repeat(32),
-    signature: "c2ln",
-    mac: "0".repeat(64),
-  };
+  const proved = { ...request, mac: "0".repeat(64) };
   const reply = {
     type: "enrolled",
     host: "web-1",
@@ -75,9 +67,9 @@ test("text without a canonical form, which nothing can be proved of, is malforme
     mac: "",
   };
   const broken = "\ud800";
-  expect(EnrolRequest.safeParse(request).success).toBe(true);
+  expect(EnrolRequest.safeParse(proved).success).toBe(true);
   expect(EnrolReply.safeParse(reply).success).toBe(true);
-  expect(EnrolRequest.safeParse({ ...request, spki: broken }).success).toBe(false);
+  expect(EnrolRequest.safeParse({ ...proved, spki: broken }).success).toBe(false);
   for (const change of [
     { certificate: broken },
     { authority: broken },

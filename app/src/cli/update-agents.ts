@@ -32,7 +32,8 @@ const releaseOf = async (
     const found = ours.find(({ manifest }) => manifest.version === version);
     if (found !== undefined) return found;
     const known = ours.map(({ manifest }) => manifest.version).join(", ");
-    throw new UsageError(`no ${AGENT_RELEASE_NAME} ${version} is published, only ${known === "" ? "nothing" : known}`);
+    const others = known === "" ? "none is yet" : `published: ${known}`;
+    throw new UsageError(`no ${AGENT_RELEASE_NAME} ${version} is published (${others})`);
   }
   const named = PluginRelease.parse(JSON.parse(readFileSync(`${release}.release.json`, "utf8")));
   if (named.manifest.name !== AGENT_RELEASE_NAME)

@@ -47,8 +47,8 @@ export interface PluginCatalogOptions {
   readonly dataDir: string;
   /** Of publishers, as at the agents. */
   readonly trustedKeys: readonly KeyObject[];
-  /** Of control's records: without it wishes count whoever wrote them, in the order of the bus. */
-  readonly proof?: RecordProof;
+  /** Wishes that no control has written do not count. */
+  readonly proof: RecordProof;
   /** All that are known: whom the first step of a roll-out reaches. */
   readonly hosts: () => Iterable<PluginHostView>;
   readonly now: () => number;
@@ -259,7 +259,7 @@ class FoldedWishes implements PluginCatalog {
     try {
       const message = { topic: TOPIC, key, value };
       const { bus, proof } = this.#options;
-      await bus.publish([proof === undefined ? message : proof.prove(message, this.#ages.next())]);
+      await bus.publish([proof.prove(message, this.#ages.next())]);
       return null;
     } catch (error) {
       return refused(
@@ -273,11 +273,11 @@ class FoldedWishes implements PluginCatalog {
     const { key, value, offset } = message;
     const { proof, log } = this.#options;
     if (key === null) return;
-    if (proof !== undefined && !proof.holds(message)) {
+    if (!proof.holds(message)) {
       log.error({ key, offset }, "a wish for a plugin that no control has written does not count");
       return;
     }
-    if (proof !== undefined && !this.#ages.admit(message)) {
+    if (!this.#ages.admit(message)) {
       log.warn({ key, offset }, "a wish for a plugin from before lies there again: it does not count");
       return;
     }
