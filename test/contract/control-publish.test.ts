@@ -38,7 +38,7 @@ const watchedBus = () => {
 const idOf = (job: object): string => Job.parse(job).job_id;
 
 describe("what control publishes", () => {
-  it("a job, its first dispatch and what is audited of it go together, and so do its end and the word of it", async () => {
+  it("a job, its first dispatch and what is audited of it go together, and so do its last result, its end and the word of it", async () => {
     const { published, openBus } = watchedBus();
     const world = await openWorld(undefined, openBus);
     const { control } = await startWith(world, ["h0"]);
@@ -46,7 +46,10 @@ describe("what control publishes", () => {
     const id = idOf(await control.submit(request(["h0"]), ann));
     await until(() => control.job(id)?.job.state === "succeeded");
     const ofJobs = published.filter((all) => all.some((topic) => topic !== "agent.heartbeats"));
-    expect(ofJobs).toEqual([["audit", "agent.jobs", "agent.commands"], ["agent.results"], ["audit", "agent.jobs"]]);
+    expect(ofJobs).toEqual([
+      ["audit", "agent.jobs", "agent.commands"],
+      ["audit", "agent.results", "agent.jobs"],
+    ]);
   });
 
   it("a late result is acknowledged once the record that counts it is there, however often it is told", async () => {

@@ -75,6 +75,16 @@ export const until = async (holds: () => boolean): Promise<void> => {
   while (!holds()) await new Promise((resolve) => setImmediate(resolve));
 };
 
+const runsOfTopics = (messages: readonly OutgoingMessage[]): OutgoingMessage[][] => {
+  const runs: OutgoingMessage[][] = [];
+  for (const message of messages) {
+    const last = runs.at(-1);
+    if (last?.[0]?.topic === message.topic) last.push(message);
+    else runs.push([message]);
+  }
+  return runs;
+};
+
 /** One life of a process on the bus: once killed, nothing that it does has an effect, and its partitions are free. */
 export class Life {
   readonly bus: Bus;
@@ -82,6 +92,8 @@ export class Life {
   publishes = 0;
   /** Dies right after this many more publishes have become durable, before it hears of the last. */
   publishesLeft = Number.POSITIVE_INFINITY;
+  /** What is published in order is taken one topic after the other, as by a broker, and it may die in between. */
+  partsTopics = false;
   /** Its partitions belong to others, and it has not been told. */
   loseCommits = false;
   readonly #consumers = new Set<Consumer>();
@@ -93,11 +105,14 @@ export class Life {
     this.bus = {
       publish: async (messages, options) => {
         alive();
-        await inner.publish(messages, options);
-        this.publishes += 1;
-        this.publishesLeft -= 1;
-        if (this.publishesLeft <= 0) this.isDead = true;
-        alive();
+        const isParted = this.partsTopics && options?.inOrder === true;
+        for (const part of isParted ? runsOfTopics(messages) : [messages]) {
+          await inner.publish(part, options);
+          this.publishes += 1;
+          this.publishesLeft -= 1;
+          if (this.publishesLeft <= 0) this.isDead = true;
+          alive();
+        }
       },
       consume: async (options) => {
         alive();

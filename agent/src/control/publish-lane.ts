@@ -23,7 +23,7 @@ export class LaneFullError extends Error {
 
 /**
  * Publishes what gathers while the publish before is under way as one batch, in order: a message costs microseconds, a call a
- * transaction. `before` runs ahead of each call (the fence).
+ * transaction. `before` runs ahead of each call (the fence, or a wait in which more may come).
  */
 export class PublishLane {
   readonly #bus: Bus;
@@ -69,13 +69,15 @@ export class PublishLane {
     // What else is pushed in this turn goes with it.
     await null;
     while (this.#waiting.length > 0) {
-      const batch = this.#next();
+      let batch: readonly Waiting[] = [];
       let published = DURABLE;
       try {
         await this.#before();
+        batch = this.#next();
         await this.#bus.publish(batch.map(({ message }) => message));
       } catch (thrown) {
         published = { ok: false, thrown };
+        if (batch.length === 0) batch = this.#next();
       }
       for (const { then } of batch) then(published);
     }

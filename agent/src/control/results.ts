@@ -12,6 +12,8 @@ export interface ResultPorts {
   isKnown(result: CommandResult): boolean;
   /** It is on the bus. Must not throw. */
   settled(result: CommandResult): void;
+  /** When it is the last that its job waits for, `record` is published with the job's end: resolves when it is settled; rejects when the term is over. null: it is not. */
+  endWith(result: CommandResult, record: OutgoingMessage): Promise<void> | null;
   /** While the record of its job, which was over already, is being written anew; rejects when that fails. */
   amending(result: CommandResult): Promise<void> | null;
   acknowledge(host: string, commandIds: readonly string[]): void;
@@ -35,17 +37,26 @@ export class Results {
     if (result.host !== host) count("result_of_another_host");
     else if (!hasEnded(result.state)) count("result_without_an_end");
     else if (isKnown(result)) this.#acknowledge(result);
-    else this.#publish(result, { lane: heardLane, isHeard: true });
+    else {
+      const record = this.#recordOf(result);
+      const ending = this.#ports.endWith(result, record);
+      if (ending === null) this.#push(result, record, { lane: heardLane, isHeard: true });
+      else
+        ending.then(
+          () => this.#acknowledge(result),
+          () => undefined,
+        );
+    }
   }
 
   /** Decided by control itself. */
   concluded(result: CommandResult): void {
-    this.#publish(result, { lane: this.#ports.concludedLane, isHeard: false });
+    this.#push(result, this.#recordOf(result), { lane: this.#ports.concludedLane, isHeard: false });
   }
 
-  #publish(result: CommandResult, how: { readonly lane: PublishLane; readonly isHeard: boolean }): void {
+  #recordOf(result: CommandResult): OutgoingMessage {
     const value = Buffer.from(JSON.stringify(result));
-    this.#push(result, this.#ports.prove({ topic: "agent.results", key: result.host, value }), how);
+    return this.#ports.prove({ topic: "agent.results", key: result.host, value });
   }
 
   #push(

@@ -41,6 +41,8 @@ import type { RawSession } from "./uplinks.ts";
 export const WRITER_HEADER = "writer";
 const RETRY_MS = 1_000;
 const TICK_MS = 500;
+/** Of a large fleet a heartbeat comes every few milliseconds, and nobody waits for it to be durable. */
+const BEATS_GATHERED_MS = 250;
 /** How far back a new term looks for ends that were audited and not written: more than one publish takes. */
 const AUDIT_TAIL = 1_000;
 
@@ -119,7 +121,7 @@ export class Term {
     this.#recordsLane = new PublishLane(bus, fence);
     this.#resultsLane = new PublishLane(bus);
     this.#endsLane = new PublishLane(bus, fence);
-    this.#beatsLane = new PublishLane(bus);
+    this.#beatsLane = new PublishLane(bus, () => pause(BEATS_GATHERED_MS, this.#signal, ports.timers));
     this.followers = new Followers(ports.log);
     this.registry = new Registry({ now, offlineAfterMs: config.offline_after_ms });
     this.sessions = new Sessions(this.#sessionPorts());
@@ -151,14 +153,13 @@ export class Term {
     for (const { what, subject } of await audit.read(newest - AUDIT_TAIL + 1, AUDIT_TAIL))
       if (what === "job.ended") this.#auditedEnds.add(subject);
     for (const identity of identities.agents()) this.registry.identified(identity);
-    const group = `control-jobs-${newId()}`;
-    const take = (message: BusMessage) => this.#loadJob(message);
-    await readTopic(bus, { topic: "agent.jobs", group, from: 0, take, signal: this.#signal, log });
+    const jobs = { topic: "agent.jobs", group: `control-jobs-${newId()}`, from: 0, signal: this.#signal, log };
+    await readTopic(bus, { ...jobs, take: (message) => this.#loadJob(message) });
     this.#commands = await this.#follow("agent.commands", "committed", (message, isReplay) =>
       this.#heardOrder(message, isReplay),
     );
-    const begin: Standing = { commands: 0, results: 0 };
-    for (const { job } of this.book.live()) if (job.state !== "awaiting_approval") this.book.began(job.job_id, begin);
+    for (const { job } of this.book.live())
+      if (job.state !== "awaiting_approval") this.book.began(job.job_id, { commands: 0, results: 0 });
     this.#told = await this.#follow("agent.results", "committed", (message) => this.#heardResult(message));
     await this.#follow("agent.heartbeats", "earliest", (message) => this.#heardBeat(message));
     await this.#follow("agent.progress", "end", (message) => this.#heardProgress(message));
@@ -349,6 +350,7 @@ export class Term {
         return known !== null && hasEnded(known) && (known !== "lost" || state === "lost");
       },
       settled: (result) => this.jobs.settled(result),
+      endWith: (result, record) => this.jobs.endWith(result, record),
       amending: ({ command_id }) => this.jobs.amending(command_id),
       acknowledge: (host, commandIds) => this.#acks.add(host, commandIds),
       count: (reason) => this.count(reason),

@@ -93,7 +93,7 @@ export class AuditWriter {
       await this.#fence();
       const entries = batch.map(({ entry }) => entry);
       const records = nextRecords(entries, { head: this.head, key: this.#key });
-      await this.#bus.publish([...records.map(messageOf), ...inTurn(batch)], { inOrder: true });
+      await this.#bus.publish([...records.map(messageOf), ...byTopic(batch)], { inOrder: true });
       const last = records.at(-1);
       if (last !== undefined) this.head = { sequence: last.sequence, sha256: last.sha256 };
       for (const { resolve } of batch) resolve();
@@ -116,12 +116,19 @@ export class AuditWriter {
   }
 }
 
-/** The first of each, then the second of each: so there are few changes of topic. */
-const inTurn = (batch: readonly Waiting[]): readonly OutgoingMessage[] => {
-  const turns = Math.max(...batch.map(({ behind }) => behind.length));
+/** Each one's in its order, with few changes of topic, for a broker takes one topic after the other. */
+const byTopic = (batch: readonly Waiting[]): readonly OutgoingMessage[] => {
   const messages: OutgoingMessage[] = [];
-  for (let turn = 0; turn < turns; turn += 1)
-    for (const { behind } of batch) messages.push(...behind.slice(turn, turn + 1));
+  let left = batch.map(({ behind }) => ({ behind, at: 0 })).filter(({ behind }) => behind.length > 0);
+  while (left.length > 0) {
+    const topic = left[0]?.behind[left[0].at]?.topic;
+    for (const one of left)
+      for (let next = one.behind[one.at]; next?.topic === topic && next !== undefined; next = one.behind[one.at]) {
+        messages.push(next);
+        one.at += 1;
+      }
+    left = left.filter(({ behind, at }) => at < behind.length);
+  }
   return messages;
 };
 

@@ -102,7 +102,11 @@ describe("a job", () => {
             const chosen = open[pick % Math.max(1, open.length)];
             if (chosen === undefined) return;
             bus.results.push({ ...chosen, state });
+            const foretold = run.endedBy(chosen.number, chosen.host, state, NOW);
             expect(run.heard(chosen.number, chosen.host, state, NOW)).toBe(true);
+            const [step] = run.next(NOW, 0);
+            const isEnd = step?.kind === "write" && isOver(step.job) && state !== "lost";
+            expect(foretold).toEqual(isEnd ? step.job : null);
           };
           for (const happens of [
             ...events,

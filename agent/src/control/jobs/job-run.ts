@@ -198,6 +198,24 @@ export class JobRun {
     }
   }
 
+  /** The record of this job at its end, should its last open host come to this end now; null when anything else is left to do or to wait for. */
+  endedBy(number: number, host: string, state: InvocationState, nowUnixMs: number): Job | null {
+    const isLast = this.open === 1 && (this.#job.state === "stopping" || this.#handed === this.#job.hosts.length);
+    const index = this.indexOf(host);
+    if (!isLast || index === -1 || this.#numberOf(index) !== number) return null;
+    const before = this.stateAt(index);
+    // Who is lost stands in the record by name.
+    if (isOver(this.#job) || hasEnded(before) || !hasEnded(state) || state === "lost") return null;
+    this.#count(before, -1);
+    this.#count(state, 1);
+    this.#ended += 1;
+    const job = this.#end(this.#job, nowUnixMs);
+    this.#ended -= 1;
+    this.#count(state, -1);
+    this.#count(before, 1);
+    return job;
+  }
+
   /** The record of a job that is cancelled now; what was never asked to begin is over at once. */
   cancelledBy(by: string, note: string, nowUnixMs: number): Job {
     const message = `cancelled by ${by}${note === "" ? "" : `: ${note}`}`.slice(0, 2_000);

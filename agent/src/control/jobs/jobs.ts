@@ -1,21 +1,17 @@
-import type { KeyObject } from "node:crypto";
 import {
   type Approval,
   argsSha256,
   type CommandResult,
   type Dispatch,
-  dispatchOf,
   hasEnded,
   type InvocationState,
   type Job,
   type JobRequest,
+  MESSAGE_BYTES_MAX,
   type OutgoingMessage,
   type Progress,
-  type SignedCancel,
-  signCancel,
 } from "@homeostat/schemas";
 import type { AuditDetails } from "../audit/audit.ts";
-import type { AuditLog } from "../audit/audit-log.ts";
 import type { PolicyConfig } from "../control-config.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { Dispatcher, Standing } from "../dispatcher.ts";
@@ -32,30 +28,18 @@ import {
 import type { Candidates } from "../targets.ts";
 import type { JobPreview, JobView, Principal, Refused } from "../views.ts";
 import type { Followers } from "./followers.ts";
-import type { JobBook } from "./job-book.ts";
-import { commandIdOf, isOver, type JobRun, type JobStep } from "./job-run.ts";
+import { type Audited, JobRecords, type JobRecordsPorts } from "./job-records.ts";
+import { isOver, type JobRun, type JobStep } from "./job-run.ts";
 
-export interface JobsPorts {
-  readonly book: JobBook;
+export interface JobsPorts extends JobRecordsPorts {
   readonly dispatcher: Dispatcher;
   readonly agents: Candidates;
   readonly followers: Followers;
-  readonly audit: Pick<AuditLog, "append" | "appendWith">;
-  /** By a leader that was killed before it wrote the job's record. */
-  isEndAudited(jobId: string): boolean;
   readonly config: PolicyConfig;
   readonly published: PlanPorts["published"];
-  readonly signingKey: KeyObject;
-  /** As this term writes it, so that it does not take it for news. */
-  marked(message: OutgoingMessage): OutgoingMessage;
-  /** The same, with the proof that a control wrote it. */
-  proved(message: OutgoingMessage): OutgoingMessage;
-  /** Fenced: rejects when somebody else leads. */
-  publish(message: OutgoingMessage): Promise<void>;
   standing(): Standing;
   /** The bus may hold what we do not know of: the term ends, and the next begins from what the bus holds. */
   onDoubt(thrown: unknown): void;
-  readonly now: () => number;
   readonly newId: () => string;
 }
 
@@ -97,11 +81,13 @@ export class Jobs {
   readonly #deadlines = new Deadlines<JobRun>();
   readonly #rate: RequestRate;
   readonly #early = new Map<string, CommandResult[]>();
+  readonly #records: JobRecords;
   /** Of jobs that were over. */
   readonly #amending = new Map<JobRun, Promise<void>>();
 
   constructor(ports: JobsPorts) {
     this.#ports = ports;
+    this.#records = new JobRecords(ports);
     this.#rate = new RequestRate(ports.config.requests_per_minute_max);
   }
 
@@ -111,7 +97,7 @@ export class Jobs {
    */
   resume(forgotten: readonly string[], repeated: readonly string[]): void {
     this.#writeAgain(repeated).catch((thrown: unknown) => this.#ports.onDoubt(thrown));
-    this.#forget(forgotten).catch((thrown: unknown) => this.#ports.onDoubt(thrown));
+    this.#records.remove(forgotten).catch((thrown: unknown) => this.#ports.onDoubt(thrown));
     for (const run of this.#ports.book.live()) {
       this.#watch(run.job, run);
       this.kick(run);
@@ -177,9 +163,9 @@ export class Jobs {
     if (job.state === "running") book.began(job.job_id, standing);
     await this.#exclusively(run, async () => {
       const [step] = run.next(now(), approvalsNeeded(job, config));
-      const messages = [this.#recordOf(job)];
-      const first = step?.kind === "dispatch" ? this.#dispatchOf(job, step.number, step.hosts) : null;
-      if (first !== null) messages.push(this.#orderOf(first.signed.grant.command_id, first));
+      const messages = [this.#records.of(job)];
+      const first = step?.kind === "dispatch" ? this.#records.dispatchOf(job, step.number, step.hosts) : null;
+      if (first !== null) messages.push(this.#records.orderOf(first.signed.grant.command_id, first));
       await audit.appendWith({ who: job.requested_by, what: "job.submitted", subject: job.job_id, details }, messages);
       this.#watch(job, run);
       if (first !== null) this.#dispatched(run, { number: 0, dispatch: first, standing });
@@ -285,19 +271,44 @@ export class Jobs {
 
   /** A result that is on the bus. */
   settled(result: CommandResult): void {
-    const { book, followers, dispatcher, now } = this.#ports;
-    const found = book.runOf(result.command_id);
+    const found = this.#ports.book.runOf(result.command_id);
     if (found !== null && found.number >= found.run.dispatches && !isOver(found.run.job)) {
       this.#keepEarly(result);
       return;
     }
+    const run = this.#hear(result);
+    if (run === null) return;
+    if (isOver(run.job)) this.#amend(run);
+    else this.kick(run);
+  }
+
+  /** The job that this is news to, if any. */
+  #hear(result: CommandResult): JobRun | null {
+    const { book, followers, dispatcher, now } = this.#ports;
     const heard = book.heard(result, result.ended_at_unix_ms ?? now());
     if (hasEnded(result.state)) dispatcher.settled(result.command_id, result.host);
-    if (heard === null || !heard.isNews) return;
-    const { job } = heard.run;
-    followers.tell(job.job_id, { type: "result", result });
-    if (isOver(job)) this.#amend(heard.run);
-    else this.kick(heard.run);
+    if (heard === null || !heard.isNews) return null;
+    followers.tell(heard.run.job.job_id, { type: "result", result });
+    return heard.run;
+  }
+
+  /**
+   * A result that is not on the bus yet and is the last that its job waits for: both it (`record`) and the end of the job are made durable
+   * together, which saves whoever waits a flush of the disk. null: it is not, and goes its own way.
+   */
+  endWith(result: CommandResult, record: OutgoingMessage): Promise<void> | null {
+    const found = this.#ports.book.runOf(result.command_id);
+    if (found === null || this.#tails.has(found.run) || this.#kicked.has(found.run)) return null;
+    const { run, number } = found;
+    const isTooLarge = (record.value?.byteLength ?? 0) > MESSAGE_BYTES_MAX;
+    if (isTooLarge || this.#ports.isEndAudited(run.job.job_id)) return null;
+    const job = run.endedBy(number, result.host, result.state, this.#ports.now());
+    if (job === null) return null;
+    return this.#exclusively(run, async () => {
+      await this.#records.write(job, { before: run.job, audited: null, behind: [record] });
+      this.#hear(result);
+      await this.#written(run, job);
+    });
   }
 
   /** An agent on the bus may answer before we are told that the command is there. */
@@ -374,23 +385,15 @@ export class Jobs {
     }
   }
 
-  async #write(
-    run: JobRun,
-    job: Job,
-    audited: { readonly who: string; readonly what: string; readonly details: AuditDetails } | null,
-  ): Promise<void> {
-    const { book, audit, followers } = this.#ports;
-    const [wasOver, before, subject] = [isOver(run.job), run.job.state, job.job_id];
-    const entries = audited === null ? [] : [{ ...audited, subject }];
-    if (isOver(job) && !wasOver && !this.#ports.isEndAudited(subject)) {
-      const { state, counts, message } = job;
-      entries.push({ who: "control", what: "job.ended", subject, details: { state, counts, message } });
-    }
-    // Behind what is audited: where only that has arrived, the job is live, and the next leader finds its end audited.
-    const record = this.#recordOf(job);
-    const last = entries.pop();
-    const others = entries.map((entry) => audit.appendWith(entry, []));
-    await Promise.all([...others, last === undefined ? this.#ports.publish(record) : audit.appendWith(last, [record])]);
+  async #write(run: JobRun, job: Job, audited: Audited | null): Promise<void> {
+    await this.#records.write(job, { before: run.job, audited });
+    await this.#written(run, job);
+  }
+
+  /** The record is on the bus. */
+  async #written(run: JobRun, job: Job): Promise<void> {
+    const { book, followers } = this.#ports;
+    const [wasOver, before] = [isOver(run.job), run.job.state];
     run.written(job);
     if (job.state === "running" && before !== "running") {
       book.began(job.job_id, this.#ports.standing());
@@ -400,34 +403,20 @@ export class Jobs {
     if (!isOver(job)) return;
     const forgotten = wasOver ? book.amended(run) : book.ended(run);
     if (!wasOver) followers.tell(job.job_id, { type: "end", job });
-    await this.#forget(forgotten);
+    await this.#records.remove(forgotten);
   }
 
   async #writeAgain(jobIds: readonly string[]): Promise<void> {
     const { publish, book } = this.#ports;
     const known = jobIds.flatMap((id) => book.jobOf(id) ?? []);
-    await Promise.all(known.map((job) => publish(this.#recordOf(job))));
-    await this.#forget(jobIds.filter((id) => book.jobOf(id) === null));
-  }
-
-  async #forget(jobIds: readonly string[]): Promise<void> {
-    if (jobIds.length === 0) return;
-    const { publish, proved } = this.#ports;
-    await Promise.all(jobIds.map((key) => publish(proved({ topic: "agent.jobs", key, value: null }))));
-  }
-
-  #recordOf(job: Job): OutgoingMessage {
-    return this.#ports.proved({ topic: "agent.jobs", key: job.job_id, value: Buffer.from(JSON.stringify(job)) });
-  }
-
-  #orderOf(key: string, order: Dispatch | SignedCancel): OutgoingMessage {
-    return this.#ports.marked({ topic: "agent.commands", key, value: Buffer.from(JSON.stringify(order)) });
+    await Promise.all(known.map((job) => publish(this.#records.of(job))));
+    await this.#records.remove(jobIds.filter((id) => book.jobOf(id) === null));
   }
 
   async #dispatch(run: JobRun, number: number, hosts: readonly string[]): Promise<void> {
     const standing = this.#ports.standing();
-    const dispatch = this.#dispatchOf(run.job, number, hosts);
-    await this.#ports.publish(this.#orderOf(dispatch.signed.grant.command_id, dispatch));
+    const dispatch = this.#records.dispatchOf(run.job, number, hosts);
+    await this.#ports.publish(this.#records.orderOf(dispatch.signed.grant.command_id, dispatch));
     this.#dispatched(run, { number, dispatch, standing });
   }
 
@@ -443,37 +432,9 @@ export class Jobs {
     for (const result of early) this.settled(result);
   }
 
-  #dispatchOf(job: Job, number: number, hosts: readonly string[]): Dispatch {
-    const { request } = job;
-    const terms = {
-      command_id: commandIdOf(job.job_id, number),
-      job_id: job.job_id,
-      requested_by: job.requested_by,
-      executor: request.executor,
-      risk: job.risk,
-      targets: { sites: this.#ports.book.sitesOf(job) },
-      approvals: job.approvals,
-      issued_at_unix_ms: this.#ports.now(),
-      not_after_unix_ms: job.not_after_unix_ms,
-      timeout_ms: request.timeout_ms,
-      output_bytes_max: request.output_bytes_max,
-      limits: request.limits,
-    };
-    return dispatchOf(terms, { args: request.args, hosts, privateKey: this.#ports.signingKey });
-  }
-
   async #cancelDispatch(run: JobRun, number: number): Promise<void> {
-    const { job } = run;
-    const command_id = commandIdOf(job.job_id, number);
-    const cancel = {
-      command_id,
-      hosts: [],
-      cancelled_by: "control",
-      at_unix_ms: this.#ports.now(),
-      not_after_unix_ms: job.not_after_unix_ms,
-    };
-    const signed = signCancel(cancel, this.#ports.signingKey);
-    await this.#ports.publish(this.#orderOf(command_id, signed));
+    const signed = this.#records.cancelOf(run.job, number);
+    await this.#ports.publish(this.#records.orderOf(signed.cancel.command_id, signed));
     run.cancelSent(number);
     this.#ports.dispatcher.cancel(signed);
   }
