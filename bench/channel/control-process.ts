@@ -1,4 +1,4 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject, randomUUID } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, type KeyObject, randomUUID, randomUUIDv7 } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -89,7 +89,7 @@ const start = async ({ dir, port, isQuiet }: StartControl): Promise<number> => {
     signingKey: signingKeyIn(dir),
     now: Date.now,
     log,
-    newId: randomUUID,
+    newId: randomUUIDv7,
   });
   running = { control: made, bus };
   await made.start();

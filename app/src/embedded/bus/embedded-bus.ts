@@ -18,9 +18,10 @@ import type { PartitionSource } from "../../bus/serve-partition.ts";
 import { type After, afterWallTime } from "../../bus/timers.ts";
 import { Group, type Member, type Tenure } from "./group.ts";
 import { type Housekeeping, keepHouse, makeRoom } from "./housekeeping.ts";
-import { MessageStore, type Partition } from "./message-store.ts";
+import { MessageStore } from "./message-store.ts";
 import { partitionOfKey } from "./murmur2.ts";
 import { PartitionFeed, Waiting } from "./partition-feed.ts";
+import type { Partition } from "./partitions.ts";
 import { Writer } from "./writer.ts";
 
 const FILE = "bus.sqlite";

@@ -3,7 +3,7 @@ import { HAND_OVER_MS_MAX } from "@homeostat/schemas";
 import { type PartitionSource, servePartition } from "../../bus/serve-partition.ts";
 import { type After, pause } from "../../bus/timers.ts";
 import { type AssignableMember, assignPartitions } from "./assignment.ts";
-import type { Partition } from "./message-store.ts";
+import type { Partition } from "./partitions.ts";
 
 export interface Member extends AssignableMember {
   readonly options: ConsumeOptions;

@@ -1,7 +1,8 @@
 import { performance } from "node:perf_hooks";
 import { setImmediate } from "node:timers/promises";
 import type { Retention } from "@homeostat/schemas";
-import type { MessageStore, Partition } from "./message-store.ts";
+import type { MessageStore } from "./message-store.ts";
+import type { Partition } from "./partitions.ts";
 
 // Deleting goes on for so long before the event loop gets its turn.
 const SLICE_MS = 2;

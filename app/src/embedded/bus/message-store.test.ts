@@ -4,7 +4,8 @@ import { join } from "node:path";
 import type { Topic } from "@homeostat/schemas";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { checkOutgoing } from "../../bus/outgoing.ts";
-import { MessageStore, type Partition } from "./message-store.ts";
+import { MessageStore } from "./message-store.ts";
+import type { Partition } from "./partitions.ts";
 
 const MIB = 1_048_576;
 const topics: Topic[] = [{ name: "t", key: "any", partitions: 1, retention: { kind: "compact" }, value: "bytes" }];

@@ -1,65 +1,25 @@
 import { closeSync, fdatasync, fsyncSync, openSync } from "node:fs";
 import { dirname } from "node:path";
-import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { BusError, type BusMessage, type CommittedOffset, type Topic } from "@homeostat/schemas";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { BusMessage, CommittedOffset, Topic } from "@homeostat/schemas";
 import type { FeedLimits } from "../../bus/feed-limits.ts";
 import type { CheckedMessage } from "../../bus/outgoing.ts";
 import { asError } from "../../bus/retry.ts";
+import { openDatabase, PAGE_BYTES } from "./open-database.ts";
+import { loadPartitions, type MutablePartition, type Partition, rowId } from "./partitions.ts";
+import { bytesOrNull, number, type Row, text } from "./row.ts";
 import { busErrorOf } from "./sqlite-error.ts";
 import { type ReadResult, Tail } from "./tail.ts";
 
-// "HBUS": tells our file from any other SQLite database.
-const APPLICATION_ID = 0x48425553;
-const LAYOUT_VERSION = 1;
-// Values are large (a telemetry batch is some 100 KB): at 16 KiB writing is twice as fast as at 4 KiB; at 32 KiB small commits cost too much.
-const PAGE_BYTES = 16_384;
-const CACHE_KIB = 4_096;
-// The write-ahead log is written back at about this size; SQLite itself does so, and stalls, only if that estimate should be far off.
+// The write-ahead log is written back at about this size.
 const WAL_BYTES = 4_194_304;
-const WAL_BYTES_STALL = 33_554_432;
 // What a transaction writes beside its messages: a few pages, whatever it does.
 const TRANSACTION_WAL_BYTES = 4 * PAGE_BYTES;
-// A partition's offsets live in the low 40 bits of the row id, so one integer key orders all of them; 2^53 / 2^40 partitions fit.
-const OFFSETS_PER_PARTITION = 2 ** 40;
-const PARTITIONS_MAX = 2 ** 12;
-
-const TABLES = `
-  CREATE TABLE partitions (
-    id INTEGER PRIMARY KEY,
-    topic TEXT NOT NULL,
-    partition INTEGER NOT NULL,
-    earliest INTEGER NOT NULL DEFAULT 0,
-    next INTEGER NOT NULL DEFAULT 0,
-    bytes INTEGER NOT NULL DEFAULT 0,
-    cleaned INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (topic, partition)
-  ) STRICT;
-  CREATE TABLE messages (
-    id INTEGER PRIMARY KEY,
-    compacted INTEGER,
-    at INTEGER NOT NULL,
-    key TEXT NOT NULL,
-    headers TEXT,
-    value BLOB
-  ) STRICT;
-  CREATE INDEX messages_by_key ON messages (compacted, key) WHERE compacted IS NOT NULL;
-  CREATE INDEX tombstones ON messages (compacted, at) WHERE compacted IS NOT NULL AND value IS NULL;
-  CREATE TABLE offsets (
-    "group" TEXT NOT NULL,
-    partition INTEGER NOT NULL,
-    offset INTEGER NOT NULL,
-    metadata TEXT NOT NULL,
-    PRIMARY KEY ("group", partition)
-  ) STRICT, WITHOUT ROWID;
-`;
-
 const ROW_BYTES = "coalesce(octet_length(value), 0) + octet_length(key) + coalesce(octet_length(headers), 0)";
 
 const SQL = {
   begin: "BEGIN IMMEDIATE",
   end: "COMMIT",
-  partitions: "SELECT id, topic, partition, earliest, next, bytes, cleaned FROM partitions ORDER BY topic, partition",
-  addPartition: "INSERT INTO partitions (topic, partition) VALUES (?, ?)",
   savePartition: "UPDATE partitions SET earliest = ?, next = ?, bytes = ?, cleaned = ? WHERE id = ?",
   append: "INSERT INTO messages (id, compacted, at, key, headers, value) VALUES (?, ?, ?, ?, ?, ?)",
   read: "SELECT id, at, key, headers, value FROM messages WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
@@ -75,54 +35,12 @@ const SQL = {
   pages: "SELECT page_count - freelist_count AS used FROM pragma_page_count(), pragma_freelist_count()",
 } as const;
 
-export interface Partition {
-  readonly id: number;
-  readonly topic: string;
-  readonly partition: number;
-  readonly isCompacted: boolean;
-  /** Everything below was deleted. */
-  readonly earliest: number;
-  /** What readers may see: everything below is on the disk for good. */
-  readonly end: number;
-  /** What the messages take, without SQLite's own. */
-  readonly bytes: number;
-  /** All that has come to below `end` since the file was opened: tells a waiting reader how much is new. */
-  readonly shownBytes: number;
-}
-
-interface MutablePartition extends Partition {
-  earliest: number;
-  next: number;
-  end: number;
-  bytes: number;
-  appendedBytes: number;
-  shownBytes: number;
-  cleaned: number;
-}
-
 export interface Head {
   readonly offset: number;
   readonly atUnixMs: number;
   readonly key: string;
   readonly bytes: number;
 }
-
-type Row = Readonly<Record<string, unknown>>;
-
-const number = (row: Row, column: string): number => {
-  const value = row[column];
-  if (typeof value !== "number") throw new TypeError(`column ${column} holds ${typeof value}, want a number`);
-  return value;
-};
-const text = (row: Row, column: string): string => {
-  const value = row[column];
-  if (typeof value !== "string") throw new TypeError(`column ${column} holds ${typeof value}, want text`);
-  return value;
-};
-const bytesOrNull = (row: Row, column: string): Uint8Array | null => {
-  const value = row[column];
-  return value instanceof Uint8Array ? value : null;
-};
 
 const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({});
 
@@ -171,12 +89,11 @@ export class MessageStore {
   static open({ file, topics, bytesMax }: { file: string; topics: readonly Topic[]; bytesMax: number }): MessageStore {
     let db: DatabaseSync | null = null;
     try {
-      db = new DatabaseSync(file, { timeout: 0 });
-      lockAndPrepare(db, file, bytesMax);
+      db = openDatabase(file, bytesMax);
       const statements = Object.fromEntries(
         Object.entries(SQL).map(([name, sql]) => [name, db?.prepare(sql)]),
       ) as Record<keyof typeof SQL, StatementSync>;
-      const partitions = loadPartitions(db, statements, topics);
+      const partitions = loadPartitions(db, topics);
       const walHandle = openSync(`${file}-wal`, "r+");
       const dbHandle = openSync(file, "r+");
       syncDirectory(dirname(file));
@@ -434,8 +351,6 @@ export class MessageStore {
   }
 }
 
-const rowId = (partition: Partition, offset: number): number => partition.id * OFFSETS_PER_PARTITION + offset;
-
 const messageOf = (partition: Partition, row: Row, value: Uint8Array | null): BusMessage => {
   const headers = row.headers;
   return {
@@ -447,76 +362,6 @@ const messageOf = (partition: Partition, row: Row, value: Uint8Array | null): Bu
     headers: typeof headers === "string" ? (JSON.parse(headers) as Record<string, string>) : NO_HEADERS,
     timestampUnixMs: number(row, "at"),
   };
-};
-
-const pragma = (db: DatabaseSync, name: string): number => number(db.prepare(`PRAGMA ${name}`).get() ?? {}, name);
-
-const lockAndPrepare = (db: DatabaseSync, file: string, bytesMax: number): void => {
-  // Exclusive: the lock is the kernel's, so it goes with the process however that ends, and the log's index needs no shared memory.
-  db.exec(`
-    PRAGMA page_size = ${PAGE_BYTES};
-    PRAGMA locking_mode = EXCLUSIVE;
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = NORMAL;
-    PRAGMA cache_size = -${CACHE_KIB};
-    PRAGMA mmap_size = 0;
-    PRAGMA temp_store = MEMORY;
-    PRAGMA wal_autocheckpoint = ${WAL_BYTES_STALL / PAGE_BYTES};
-    PRAGMA journal_size_limit = ${WAL_BYTES_STALL};
-    BEGIN EXCLUSIVE;
-  `);
-  const isNew = number(db.prepare("SELECT count(*) AS tables FROM sqlite_schema").get() ?? {}, "tables") === 0;
-  if (isNew) db.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${LAYOUT_VERSION}; ${TABLES}`);
-  db.exec("COMMIT");
-  if (pragma(db, "application_id") !== APPLICATION_ID)
-    throw new BusError("corrupt", `${file} is a database, but not one of this bus: name another directory`, {
-      retryable: false,
-    });
-  const version = pragma(db, "user_version");
-  if (version !== LAYOUT_VERSION)
-    throw new BusError("corrupt", `${file} has layout ${version}, this release reads ${LAYOUT_VERSION}`, {
-      retryable: false,
-    });
-  // The hard end, with room for what must work even then: commits of offsets and deleting. Publishing ends before, at bytesMax.
-  db.exec(`PRAGMA max_page_count = ${Math.ceil((bytesMax * 1.05) / PAGE_BYTES) + 64}`);
-};
-
-/** Makes the partitions that are missing. A topic never loses partitions: that would lose their messages. */
-const loadPartitions = (
-  db: DatabaseSync,
-  statements: Readonly<Record<keyof typeof SQL, StatementSync>>,
-  topics: readonly Topic[],
-): readonly MutablePartition[] => {
-  const known = new Map<string, Set<number>>();
-  for (const row of statements.partitions.all()) {
-    const of = known.get(text(row, "topic")) ?? new Set();
-    known.set(text(row, "topic"), of.add(number(row, "partition")));
-  }
-  db.exec("BEGIN IMMEDIATE");
-  for (const { name, partitions } of topics)
-    for (let partition = 0; partition < partitions; partition += 1)
-      if (!known.get(name)?.has(partition)) statements.addPartition.run(name, partition);
-  // Also makes sure that the write-ahead log exists, for it is flushed through a handle of our own.
-  db.exec(`PRAGMA user_version = ${LAYOUT_VERSION}; COMMIT`);
-
-  const compacted = new Set(topics.filter((topic) => topic.retention.kind === "compact").map((topic) => topic.name));
-  const configured = new Set(topics.map((topic) => topic.name));
-  const loaded = statements.partitions.all().map((row) => ({
-    id: number(row, "id"),
-    topic: text(row, "topic"),
-    partition: number(row, "partition"),
-    isCompacted: compacted.has(text(row, "topic")),
-    earliest: number(row, "earliest"),
-    next: number(row, "next"),
-    end: number(row, "next"),
-    bytes: number(row, "bytes"),
-    appendedBytes: 0,
-    shownBytes: 0,
-    cleaned: number(row, "cleaned"),
-  }));
-  if (loaded.some(({ id }) => id >= PARTITIONS_MAX))
-    throw new RangeError(`more than ${PARTITIONS_MAX} partitions in one file`);
-  return loaded.filter(({ topic }) => configured.has(topic));
 };
 
 const flush = (handle: number): Promise<void> =>

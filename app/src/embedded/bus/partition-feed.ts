@@ -2,7 +2,8 @@ import { setImmediate } from "node:timers/promises";
 import type { FeedLimits } from "../../bus/feed-limits.ts";
 import type { Delivery } from "../../bus/serve-partition.ts";
 import type { After } from "../../bus/timers.ts";
-import type { MessageStore, Partition } from "./message-store.ts";
+import type { MessageStore } from "./message-store.ts";
+import type { Partition } from "./partitions.ts";
 import type { ReadResult } from "./tail.ts";
 
 /** Who waits for messages of which partition. Nobody polls: a publish wakes them. */

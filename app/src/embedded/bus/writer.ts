@@ -1,6 +1,7 @@
 import { BusError } from "@homeostat/schemas";
 import { asError } from "../../bus/retry.ts";
-import type { MessageStore, Partition } from "./message-store.ts";
+import type { MessageStore } from "./message-store.ts";
+import type { Partition } from "./partitions.ts";
 
 // One transaction blocks the event loop for as long as it takes: 2 MB is some 5 ms.
 const TRANSACTION_BYTES = 2_097_152;
