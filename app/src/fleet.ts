@@ -1,4 +1,4 @@
-import { createHash, randomUUIDv7 } from "node:crypto";
+import { createHash } from "node:crypto";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { duplexPair } from "node:stream";
@@ -14,6 +14,7 @@ import {
 } from "@homeostat/agent/site";
 import type { Bus, Log } from "@homeostat/schemas";
 import type { DataDir } from "./data-dir.ts";
+import { newId } from "./new-id.ts";
 import type { Options } from "./options.ts";
 import type { OwnAgent } from "./own-agent.ts";
 import { pluginKeys, trustedKeys } from "./trusted-keys.ts";
@@ -47,8 +48,7 @@ export const startControl = async (setting: FleetSetting, agent: OwnAgent | null
     ...(agent === null ? {} : { beside: agent }),
     now,
     log,
-    // In the order of time (RFC 9562): what is written at one time lies together in the bus's indexes.
-    newId: randomUUIDv7,
+    newId: () => newId(now()),
   });
   agent?.fetchFrom(control);
   await control.start();

@@ -1,6 +1,9 @@
+import { helpAsked } from "./cli/help.ts";
 import { VERBS } from "./cli/verbs.ts";
 
-const [verb = "help", ...args] = process.argv.slice(2);
+const called = process.argv.slice(2);
+const asked = helpAsked(called);
+const [verb = "help", ...args] = asked === null ? called : ["help", ...asked];
 const stopping = new AbortController();
 const stop = (signal: NodeJS.Signals): void => {
   // A second Ctrl-C means it: the data is safe either way, since every acknowledgement is on disk.
@@ -19,7 +22,7 @@ const isCalledWrongly = (error: unknown): boolean =>
   error instanceof Error &&
   (error.name === "UsageError" || ("code" in error && String(error.code).startsWith("ERR_PARSE_ARGS")));
 
-const run = VERBS[verb === "--help" || verb === "-h" ? "help" : verb === "--version" ? "version" : verb];
+const run = VERBS[verb === "--version" ? "version" : verb];
 if (run === undefined) {
   process.stderr.write(`homeostat: no such command: ${verb} (see: homeostat help)\n`);
   process.exit(2);

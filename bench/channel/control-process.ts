@@ -1,10 +1,10 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject, randomUUID, randomUUIDv7 } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, type KeyObject, randomUUID } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Control, ControlConfig, createControl, isRefused, type Principal } from "@homeostat/agent/control";
 import { enrol, openIdentityFiles, type TlsIdentity, tlsIdentityOf } from "@homeostat/agent/site";
-import { createEmbeddedBus } from "@homeostat/app";
+import { createEmbeddedBus, newId } from "@homeostat/app";
 import { type Bus, type CommandResult, type InvocationState, type Job, JobRequest, topics } from "@homeostat/schemas";
 import { takeOrders } from "./child.ts";
 import { silentLog, warnLog } from "./quiet-log.ts";
@@ -89,7 +89,7 @@ const start = async ({ dir, port, isQuiet }: StartControl): Promise<number> => {
     signingKey: signingKeyIn(dir),
     now: Date.now,
     log,
-    newId: randomUUIDv7,
+    newId: () => newId(Date.now()),
   });
   running = { control: made, bus };
   await made.start();

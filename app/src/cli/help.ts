@@ -1,66 +1,95 @@
 import { EXIT_CODES } from "./exit-code.ts";
+import { FLAG_WORDS } from "./flag-words.ts";
+import { FLAGS } from "./flags.ts";
+import { PARTS, VERB_WORDS, type VerbWords } from "./verb-words.ts";
 
-export const HELP = `homeostat watches a fleet and heals it.
+/** Beyond this a line of the overview goes on below. */
+const COLUMN = 38;
+const FLAG_COLUMN = 26;
+/** Their exit codes say what became of a job. */
+const OF_JOBS: readonly string[] = ["run", "job", "agents update"];
 
-  homeostat start [--config FILE]         run the platform (Ctrl-C stops it; the data stays;
-                                          changed rules are taken up at once, and at SIGHUP)
-  homeostat check-config FILE             say everything that is wrong with a configuration
-  homeostat backtest RULE --since 7d      say what a rule would have fired on the telemetry that is stored
-            [--until 1d] [--config FILE] [--rules FILE] [--json]
-  homeostat drill NAME… | --all           break a real service and watch it being healed
-            [--runs N] [--json] [--verbose] [--report-dir DIR]
-            names: service-crash, log-errors, disk-filling
-  homeostat simulate --agents N --servers HOST:PORT --dir DIR [--token-file FILE] [--workers N]
-                                          virtual agents with the real protocol, for load tests
-  homeostat completion bash|zsh|fish      completion for a shell: source <(homeostat completion bash)
+const verbs = Object.entries(VERB_WORDS);
 
-On a running platform (its data_dir is read from ./homeostat.yaml, otherwise --data-dir DIR; --json for programs), or elsewhere
-(--api URL or HOMEOSTAT_API, with --token-file FILE or HOMEOSTAT_TOKEN):
-  homeostat status                        what runs where, and how it fares
-  homeostat reload                        read the configuration again: other rules, without a restart
-  homeostat incidents                     open and recent incidents
-  homeostat report INCIDENT [--format markdown|html|json]
-  homeostat approve RUN|JOB [--note TEXT]  let a waiting remediation run or job go on
-  homeostat reject RUN|JOB [--note TEXT]
-  homeostat acknowledge INCIDENT
-  homeostat ledger [--host H] [--since 1d]  what became of every row that was produced; 1 when something is missing
-  homeostat dlq list [--topic T] [--reason R]  what could not be inserted, and why (kept seven days)
-  homeostat dlq show LETTER               its rows, or its first bytes
-  homeostat dlq replay LETTER… | --all [--topic T] [--reason R] [--dry-run]   send them again; rows come in once
+const row = (name: string, what: string, column: number): string =>
+  name.length < column ? `  ${name.padEnd(column)}${what}` : `  ${name}\n  ${" ".repeat(column)}${what}`;
 
-On its agents (docs/COMMANDS.md tells more):
-  homeostat agents [--labels EXPR] [--site S] [--state S] | agents show HOST
-  homeostat agents update --release FILE | --version V    a new version of the agent, in waves of 1, 2, 4 …:
-            --on … | --labels EXPR | --site S | --all    each goes on trial, and the first that is taken back stops it
-            [--concurrency N] [--max-errors N] [--dry-run] [--reason TEXT] [--wait-for 1h | --detach]
-  homeostat run EXECUTOR|COMMAND          have something done, and wait for it
-            --on HOST[,HOST…] | --labels EXPR | --site S | --all, [--percent P]
-            [--arg NAME=VALUE]… [--args JSON] [--reason TEXT] [--dry-run]
-            [--no-ramp] [--concurrency N] [--max-errors N] [--timeout 60s] [--expires 10m]
-            [--cpu PERCENT] [--memory 512M] [--risk read_only|reversible|destructive]
-            [--wait-for 5m | --detach] [--exit-code] [--raw]
-  homeostat jobs [--state S] [--by NAME] [--host H] [--executor E]
-  homeostat job JOB [--follow] [--host H] [--state S] [--raw]
-  homeostat cancel JOB [--note TEXT]
-  homeostat plugins list | status [NAME] | pack FOLDER --key FILE | sign FILE --manifest FILE --key FILE
-  homeostat plugins publish FILE | unwish NAME (--on … | --all)
-  homeostat plugins wish NAME --version V (--on … | --all) [--config FILE] [--pin] [--disable] [--at-once]
-  homeostat enroll token --site S [--for agent|site] [--host H [--again]] [--uses N] [--expires 1h]
-  homeostat enroll tokens | withdraw TOKEN
-  homeostat enroll list | revoke HOST | quarantine HOST | readmit HOST [--reason TEXT]
-  homeostat audit [--from N] [--follow] | audit verify
-  homeostat shell HOST [--for 15m] [--reason TEXT]   a recorded session
-  homeostat replay SESSION|FILE.cast [--speed 2] [--idle-max 2s] [--raw] | replay --list
-  homeostat help | version
+const overviewOf = (part: VerbWords["part"]): string => {
+  const rows = verbs.filter(([, words]) => words.part === part);
+  return rows.map(([verb, { takes = "", what }]) => row(`${verb} ${takes}`.trim(), what, COLUMN)).join("\n");
+};
 
-Examples:
+const exitCodes = (): string =>
+  EXIT_CODES.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`).join("\n");
+
+/** All verbs, a line each. */
+export const overview = (): string => `homeostat watches a fleet and heals it.
+
+Usage: homeostat VERB …          homeostat VERB --help says all about one, with examples
+
+${PARTS.map((part) => `${part}\n${overviewOf(part)}`).join("\n\n")}
+
+A running platform is found by the data_dir of ./homeostat.yaml or --data-dir DIR; one elsewhere is reached with
+--api URL or HOMEOSTAT_API, and --token-file FILE or HOMEOSTAT_TOKEN. --json answers programs.
+
+Examples
   npm start
   npm run drill -- service-crash
-  npx homeostat backtest cpu-unusual --since 7d
-  npx homeostat incidents --json | jq '.incidents[0]'
+  npx homeostat incidents
   npx homeostat run disk-report --labels role=web --percent 10
-  npx homeostat run service.restart --arg service=shop --on web-1 --reason "stuck since noon"
 
-Exit codes: 0 done, 1 failed or not healed, 2 called wrongly, 130 stopped by Ctrl-C. Of run and job:
-${EXIT_CODES.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`).join("\n")}
+Exit codes: 0 done, 1 failed or not healed, 2 called wrongly, 130 stopped by Ctrl-C. Of run, job and agents update:
+${exitCodes()}
 NO_COLOR is honoured.`;
+
+interface Flag {
+  readonly type: string;
+  readonly default?: unknown;
+}
+
+const flagRow = (verb: string, name: string, flag: Flag): string => {
+  const words = FLAG_WORDS[`${verb} ${name}`] ?? FLAG_WORDS[name];
+  const value = flag.type === "string" ? ` ${words?.value ?? "VALUE"}` : "";
+  const byDefault = typeof flag.default === "string" && flag.default !== "" ? ` (${flag.default})` : "";
+  const what = words?.what ?? "";
+  return row(
+    `--${name}${value}`,
+    byDefault === "" ? what : `${what.replace(/ \(\w+\)$/, "")}${byDefault}`,
+    FLAG_COLUMN,
+  );
+};
+
+/** The same of nearly all verbs, so they come last. */
+const LAST: readonly string[] = ["json", "data-dir", "api", "token-file"];
+
+const about = (verb: string, { takes, what, examples }: VerbWords): string => {
+  const all = Object.entries<Flag>(FLAGS[verb as keyof typeof FLAGS]);
+  const flags = all.toSorted(([a], [b]) => LAST.indexOf(a) - LAST.indexOf(b));
+  const flagged =
+    flags.length === 0 ? "" : `\n\nFlags\n${flags.map(([name, flag]) => flagRow(verb, name, flag)).join("\n")}`;
+  const usage = ["homeostat", verb, takes, flags.length === 0 ? "" : "[flags]"].filter(Boolean).join(" ");
+  const shown = examples.map((example) => `  homeostat ${example}`).join("\n");
+  const codes = OF_JOBS.includes(verb) ? `\n\nExit codes\n${exitCodes()}` : "";
+  return `${usage}\n  ${what}${flagged}\n\nExamples\n${shown}${codes}`;
+};
+
+/**
+ * All about `run`, `dlq list`, or about all that begins with `dlq`, by the words behind `homeostat` up to its first flag; null: there is no
+ * such verb.
+ */
+export const helpOf = (words: readonly string[]): string | null => {
+  const [first = "", second = ""] = words;
+  const one = verbs.filter(([verb]) => verb === `${first} ${second}`);
+  const all = verbs.filter(([verb]) => verb === first || verb.startsWith(`${first} `));
+  const found = one.length > 0 ? one : all;
+  return found.length === 0 ? null : found.map(([verb, of]) => about(verb, of)).join("\n\n");
+};
+
+/** The words of which help is asked; null: it is not. What stands behind `--` is no flag. */
+export const helpAsked = (args: readonly string[]): readonly string[] | null => {
+  const end = args.indexOf("--");
+  const own = end === -1 ? args : args.slice(0, end);
+  if (!own.some((word) => word === "--help" || word === "-h")) return null;
+  const firstFlag = own.findIndex((word) => word.startsWith("-"));
+  return own.slice(0, firstFlag);
+};

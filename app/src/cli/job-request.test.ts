@@ -1,8 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { EXIT_CODES, exitCodeOf } from "./exit-code.ts";
-import { FLAGS } from "./flags.ts";
-import { HELP } from "./help.ts";
 import { HostOutput } from "./host-output.ts";
 import { jobRequestOf } from "./job-request.ts";
 import { progressText } from "./progress-line.ts";
@@ -104,12 +102,6 @@ describe("the exit code of a job", () => {
     const page = readFileSync("docs/COMMANDS.md", "utf8");
     const rows = [...page.matchAll(/^\| (\d+) +\| (.+?) +\|$/gm)].map(([, code, meaning]) => [Number(code), meaning]);
     expect(rows.map(([code, meaning]) => [code, String(meaning).replaceAll("`", "")])).toEqual(EXIT_CODES);
-  });
-});
-
-describe("the help", () => {
-  it("names every verb", () => {
-    for (const verb of Object.keys(FLAGS)) for (const word of verb.split(" ")) expect(HELP).toContain(word);
   });
 });
 

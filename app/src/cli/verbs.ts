@@ -1,5 +1,5 @@
-import { HELP } from "./help.ts";
-import { VERSION, type Verb } from "./verb.ts";
+import { helpOf, overview } from "./help.ts";
+import { UsageError, VERSION, type Verb } from "./verb.ts";
 
 /** Each is loaded when it is asked for: a verb must not wait for what another one needs. */
 const lazily =
@@ -7,8 +7,10 @@ const lazily =
   async (input) =>
     (await load())(input);
 
-const help: Verb = async ({ out }) => {
-  out(HELP);
+const help: Verb = async ({ args, out }) => {
+  const text = args.length === 0 ? overview() : helpOf(args);
+  if (text === null) throw new UsageError(`there is no ${args.join(" ")}: homeostat help names all`);
+  out(text);
   return 0;
 };
 
