@@ -1,46 +1,21 @@
-import type { ChildProcess } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  agentCli,
-  cliOf,
-  endSupervised,
-  offline,
-  type Person,
-  releaseAs,
-  type Said,
-  startSitePlatform,
-  superviseAgent,
-  TOKENS,
-  until,
-  writeConfig,
-} from "./agent-platform.ts";
-import type { PlatformProcess } from "./platform-process.ts";
+import { agentCli, offline, type Person, type Said, SitePlatform, until, well } from "./agent-platform.ts";
 
 /* What a newcomer does in the first hour, with real processes: a platform with a site, a host beside it, and the command line alone. */
 
 const EXAMPLES = join(import.meta.dirname, "..", "..", "examples", "plugins");
 
-let root: string;
-let release: string;
-let publisher: string;
-let platform: PlatformProcess;
-let supervisor: ChildProcess | null = null;
+let site: SitePlatform;
 
-const as = (who: Person) => cliOf(join(root, "data"))(TOKENS[who]);
+const as = (who: Person) => site.as(who);
 const commands = [
   { name: "hello", command: "/bin/echo", args: ["hello"] },
   { name: "both", command: "/bin/sh", args: ["-c", "echo out; echo err >&2; exit 7"] },
   { name: "long", command: "/bin/sleep", args: ["60"] },
 ];
 
-const write = (name: string, config: object): string => writeConfig(root, name, config);
-const well = (said: Said): Said => {
-  expect(said, said.err).toMatchObject({ code: 0 });
-  return said;
-};
 const agentNamed = async (host: string) => {
   const { agents } = JSON.parse(well(await as("root")("agents", "--json")).out) as {
     agents: { host: string; state: string; agent_version: string; plugins: { name: string; state: string }[] }[];
@@ -59,16 +34,14 @@ const waitingJob = async (executor: string): Promise<string> => {
 };
 
 beforeAll(async () => {
-  root = mkdtempSync(join(tmpdir(), "agent-platform-"));
-  const opened = await startSitePlatform(root, {
+  site = await SitePlatform.start({
     agent: { host: "hub-1", labels: { role: "hub" }, heartbeat_ms: 1000, commands },
   });
-  ({ platform, release, key: publisher } = opened);
-  const { publicKey, server } = opened;
-  const agentConfig = write("agent.yaml", {
+  const { root, release, publisher } = site;
+  const config = site.write("agent.yaml", {
     dir: join(root, "agent"),
-    update: { trusted_keys: [publicKey], healthy_within_ms: 20_000 },
-    trust: { plugin_keys: [publicKey] },
+    update: { trusted_keys: [publisher.publicKey], healthy_within_ms: 20_000 },
+    trust: { plugin_keys: [publisher.publicKey] },
     agent: {
       labels: { role: "web" },
       heartbeat_ms: 1000,
@@ -76,13 +49,10 @@ beforeAll(async () => {
       shell: { enabled: true, command: ["/bin/sh"] },
     },
   });
-  const unenrolled = await agentCli(["run", "--config", agentConfig], release);
+  const unenrolled = await agentCli(["run", "--config", config], release);
   expect(unenrolled).toMatchObject({ code: 78 });
   expect(unenrolled.err).toContain("enroll");
-  const token = well(await as("root")("enroll", "token", "--site", "berlin", "--host", "web-1")).out.trim();
-  const enrolled = ["enroll", "--token", token, "--server", server, "--host", "web-1", "--config", agentConfig];
-  well(await agentCli(enrolled, release));
-  supervisor = superviseAgent(release, agentConfig);
+  await site.startAgent("web-1", { token: await site.token("--host", "web-1"), config });
   await until(
     () => agentNamed("web-1"),
     (agent) => agent?.agent_version === "0.1.0" && agent.state === "online",
@@ -90,10 +60,9 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await endSupervised(supervisor);
-  platform.child.kill("SIGTERM");
-  await platform.ended();
-  rmSync(root, { recursive: true, force: true });
+  const exitCodes = await site.endAgents();
+  await site.stop();
+  expect(exitCodes).toEqual([0]);
 });
 
 describe("the platform with a second host", { timeout: 60_000 }, () => {
@@ -138,11 +107,12 @@ describe("the platform with a second host", { timeout: 60_000 }, () => {
   });
 
   test("installs a plugin on both agents, has its executor called by its own risk, and takes it away again", async () => {
+    const { root, publisher } = site;
     mkdirSync(join(root, "queue"));
-    const config = write("queue.json", { directory: join(root, "queue") });
+    const config = site.write("queue.json", { directory: join(root, "queue") });
     const artefact = join(root, "queue-watch.tar.gz");
     well(await as("root")("plugins", "status"));
-    well(await offline("plugins", "pack", join(EXAMPLES, "queue-watch"), "--key", publisher, "--out", artefact));
+    well(await offline("plugins", "pack", join(EXAMPLES, "queue-watch"), "--key", publisher.key, "--out", artefact));
     well(await as("root")("plugins", "publish", artefact));
     const wish = ["plugins", "wish", "queue-watch", "--version", "1.0.0", "--all", "--at-once", "--config", config];
     well(await as("root")(...wish));
@@ -164,9 +134,7 @@ describe("the platform with a second host", { timeout: 60_000 }, () => {
     timeout: 180_000,
   }, async () => {
     const publish = async (version: string, spoil: boolean): Promise<string> => {
-      releaseAs(release, join(root, version), version, spoil);
-      const artefact = join(root, `${version}.tar.gz`);
-      well(await offline("plugins", "pack", join(root, version), "--key", publisher, "--out", artefact));
+      const artefact = await site.pack(version, spoil);
       well(await as("root")("plugins", "publish", artefact));
       const { sha256, size_bytes, key_id, signature } = JSON.parse(readFileSync(`${artefact}.release.json`, "utf8"));
       return JSON.stringify({ version, sha256, size_bytes, key_id, signature });

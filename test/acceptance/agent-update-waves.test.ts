@@ -1,24 +1,7 @@
-import type { ChildProcess } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  agentCli,
-  cliOf,
-  endSupervised,
-  offline,
-  type Person,
-  releaseAs,
-  type Said,
-  type SitePlatform,
-  startSitePlatform,
-  superviseAgent,
-  TOKENS,
-  until,
-  writeConfig,
-} from "./agent-platform.ts";
+import { type Person, type Said, SitePlatform, TOKENS, until, well } from "./agent-platform.ts";
 
 /* A fleet of real agents under their supervisors, each with a directory of its own, that is given two new versions from the command line. */
 
@@ -26,16 +9,9 @@ const HOSTS = ["web-1", "web-2", "web-3", "web-4", "web-5"];
 /** Waves of 1, 2 and 2. */
 const WAVE_MAX = 2;
 
-let root: string;
-let opened: SitePlatform;
-let supervisors: ChildProcess[] = [];
+let site: SitePlatform;
 
-const as = (who: Person) => cliOf(join(root, "data"))(TOKENS[who]);
-
-const well = (said: Said): Said => {
-  expect(said, said.err).toMatchObject({ code: 0 });
-  return said;
-};
+const as = (who: Person) => site.as(who);
 
 interface Seen {
   readonly host: string;
@@ -52,47 +28,29 @@ interface SeenJob {
 const ask = async <T>(path: string, body?: object): Promise<T> => {
   const headers = { authorization: `Bearer ${TOKENS.root}`, "content-type": "application/json" };
   const init = body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) };
-  return (await (await opened.platform.api(path, init)).json()) as T;
+  return (await (await site.platform.api(path, init)).json()) as T;
 };
 const agents = async (): Promise<readonly Seen[]> =>
   (await ask<{ agents: Seen[] }>("/api/v1/agents?site=berlin")).agents.filter(({ host }) => HOSTS.includes(host));
 const jobOf = async (id: string): Promise<SeenJob> => (await ask<{ job: SeenJob }>(`/api/v1/jobs/${id}`)).job;
 
-const enrolAndStart = async (host: string, token: string): Promise<void> => {
-  const { publicKey, release, server } = opened;
-  const config = writeConfig(root, `${host}.json`, {
-    dir: join(root, host),
-    update: { trusted_keys: [publicKey], healthy_within_ms: 30_000 },
+const startAgent = async (host: string, token: string): Promise<void> => {
+  const config = site.write(`${host}.json`, {
+    dir: join(site.root, host),
+    update: { trusted_keys: [site.publisher.publicKey], healthy_within_ms: 30_000 },
     agent: { heartbeat_ms: 1000, commands: [{ name: "hello", command: "/bin/echo", args: ["hello"] }] },
   });
-  well(await agentCli(["enroll", "--token", token, "--server", server, "--host", host, "--config", config], release));
-  supervisors.push(superviseAgent(release, config));
+  await site.startAgent(host, { token, config });
 };
 
 beforeAll(async () => {
-  root = mkdtempSync(join(tmpdir(), "agent-waves-"));
-  opened = await startSitePlatform(root);
-  const uses = String(HOSTS.length);
-  const token = well(await as("root")("enroll", "token", "--site", "berlin", "--uses", uses)).out.trim();
-  await Promise.all(HOSTS.map((host) => enrolAndStart(host, token)));
+  site = await SitePlatform.start();
+  const token = await site.token("--uses", String(HOSTS.length));
+  await Promise.all(HOSTS.map((host) => startAgent(host, token)));
   await until(agents, (seen) => seen.length === HOSTS.length && seen.every(({ server }) => server !== null));
 }, 90_000);
 
-afterAll(async () => {
-  await Promise.all(supervisors.map(endSupervised));
-  supervisors = [];
-  opened.platform.child.kill("SIGTERM");
-  await opened.platform.ended();
-  rmSync(root, { recursive: true, force: true });
-});
-
-/** As a build pipeline leaves it: an artefact, and its signed release beside it. */
-const packed = async (version: string, spoil: boolean): Promise<string> => {
-  releaseAs(opened.release, join(root, version), version, spoil);
-  const artefact = join(root, `${version}.tar.gz`);
-  well(await offline("plugins", "pack", join(root, version), "--key", opened.key, "--out", artefact));
-  return artefact;
-};
+afterAll(() => site.stop());
 
 /** Asked for by one person, approved by another, and shown to its end. */
 const rollOut = async (...args: readonly string[]): Promise<Said> => {
@@ -139,7 +97,7 @@ const underCommands = async <T>(work: () => Promise<T>): Promise<{ done: T; jobs
 
 describe("a fleet that is given a new version in waves", { timeout: 120_000 }, () => {
   test("runs it everywhere when it is good: no command is lost, and never are more hosts cut off than a wave holds", async () => {
-    const good = await packed("0.2.0", false);
+    const good = await site.pack("0.2.0", false);
     const { done, jobs, cutOffMax } = await underCommands(() => rollOut("--release", good));
     well(done);
     expect(done.err).toContain(`succeeded (${HOSTS.length} succeeded)`);
@@ -152,7 +110,7 @@ describe("a fleet that is given a new version in waves", { timeout: 120_000 }, (
   });
 
   test("is left as it was when it is bad: the first host takes it back, nobody else is told, and all of that is said", async () => {
-    const bad = await packed("0.3.0", true);
+    const bad = await site.pack("0.3.0", true);
     const { done, jobs } = await underCommands(() => rollOut("--release", bad));
     expect(done.code).toBe(1);
     expect(done.err).toContain("rolled back to 0.2.0: it ended with 3 before it was healthy");

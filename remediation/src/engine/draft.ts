@@ -8,6 +8,7 @@ import {
   type RemediationRun,
 } from "@homeostat/schemas";
 import type { RemediationConfig } from "../config.ts";
+import { addToTimeline, enterState } from "../incident/incident.ts";
 import { pendingNotifications } from "../receivers/outbox.ts";
 
 /** The state that the journals fold to: the last record of each key. */
@@ -94,6 +95,24 @@ export class Draft {
     const record: RemediationRecord = { event, at_unix_ms: this.now, run };
     this.#say("remediation.journal", run.run_id, RemediationRecord.parse(record));
     return run;
+  }
+
+  incidentOf(run: RemediationRun): Incident | undefined {
+    return this.incidents.get(run.incident_id);
+  }
+
+  moveIncident(incident: Incident, state: Incident["state"], why: string): undefined {
+    this.saveIncident(state, enterState(incident, state, this.now, why));
+  }
+
+  /** On the timeline of the run's incident. */
+  note(
+    run: RemediationRun,
+    event: string,
+    { kind, text }: { readonly kind: string; readonly text: string },
+  ): undefined {
+    const incident = this.incidentOf(run);
+    if (incident !== undefined) this.saveIncident(event, addToTimeline(incident, { at_unix_ms: this.now, kind, text }));
   }
 
   saveNotification(notification: Notification): undefined {

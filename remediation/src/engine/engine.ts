@@ -1,7 +1,7 @@
 import type { AssignedPartition, BusMessage, Consumer, Incident, RemediationRun } from "@homeostat/schemas";
-import { isLive } from "./advance.ts";
 import type { Decision } from "./event.ts";
 import { replay } from "./replay.ts";
+import { isLive } from "./run-state.ts";
 import { Session, type SessionPorts, WRITER_HEADER } from "./session.ts";
 import { pause } from "./timers.ts";
 

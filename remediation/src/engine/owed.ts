@@ -10,10 +10,11 @@ import {
 } from "@homeostat/schemas";
 import type { FactQuery } from "../actions/fact-query.ts";
 import { headsOfLine } from "../receivers/outbox.ts";
-import { abandonedAt, currentStep, isLive } from "./advance.ts";
+import { abandonedAt } from "./advance-incident.ts";
 import type { World } from "./draft.ts";
 import type { Context } from "./event.ts";
 import { runbookOf } from "./plan-run.ts";
+import { currentStep, isLive } from "./run-state.ts";
 
 /** Something that the journaled state asks to be done. A restart finds the same, so starting and going on are one path. */
 export type Effect =

@@ -1,12 +1,8 @@
 import type { Checkpoint, Ledger } from "@homeostat/schemas";
+import { type Account, addRows, dropUpTo, emptyAccount, ledgerOf, undrop } from "./account.ts";
 import type { Counts, TopicAcks } from "./record.ts";
 
-interface TopicCount {
-  appended: number;
-  consumed: number;
-  delivered: number;
-  dropped: Record<string, number>;
-  rejected: Record<string, number>;
+interface TopicCount extends Account {
   /** Of the producer that the spool goes under now: its last delivered sequence (0: none yet), and rows delivered. */
   sequence: number;
   own: number;
@@ -24,7 +20,7 @@ export class TopicCounts {
   }
 
   reject(topic: string, reason: string, rows: number): void {
-    add(this.#of(topic).rejected, reason, rows);
+    addRows(this.#of(topic).rejected, reason, rows);
   }
 
   /** Rows appended ever, by topic; with `rows` more of `topic`. */
@@ -37,7 +33,7 @@ export class TopicCounts {
   consume({ topic, rows, through }: { readonly topic: string; readonly rows: number; readonly through: Counts }): void {
     for (const [name, appended] of Object.entries(through)) {
       const own = name === topic ? rows : 0;
-      this.#dropUpTo(name, appended - own, "corrupt");
+      dropUpTo(this.#of(name), appended - own, "corrupt");
     }
     const count = this.#of(topic);
     count.consumed = through[topic] ?? count.consumed + rows;
@@ -45,7 +41,7 @@ export class TopicCounts {
 
   /** All that was appended up to here is gone. */
   drop(through: Counts, reason: string): void {
-    for (const [name, appended] of Object.entries(through)) this.#dropUpTo(name, appended, reason);
+    for (const [name, appended] of Object.entries(through)) dropUpTo(this.#of(name), appended, reason);
   }
 
   deliver(topic: string, rows: number): void {
@@ -70,16 +66,12 @@ export class TopicCounts {
       .map(([topic, { sequence, own: rows }]) => ({ topic, producer, sequence, rows, since_sequence: 1 }));
   }
 
-  /** Rows that were counted as dropped have arrived after all; no more than were counted. */
   undrop(topic: string, reason: string, rows: number): void {
-    const count = this.#of(topic);
-    const back = Math.min(rows, count.dropped[reason] ?? 0);
-    add(count.dropped, reason, -back);
-    count.delivered += back;
+    undrop(this.#of(topic), reason, rows);
   }
 
   refuse(topic: string, reason: string, rows: number): void {
-    add(this.#of(topic).dropped, reason, rows);
+    addRows(this.#of(topic).dropped, reason, rows);
   }
 
   ledgers(): Record<string, Ledger> {
@@ -120,42 +112,11 @@ export class TopicCounts {
     }
   }
 
-  #dropUpTo(topic: string, appended: number, reason: string): void {
-    const count = this.#of(topic);
-    if (appended <= count.consumed) return;
-    add(count.dropped, reason, appended - count.consumed);
-    count.consumed = appended;
-  }
-
   #of(topic: string): TopicCount {
     const known = this.#topics.get(topic);
     if (known !== undefined) return known;
-    const count: TopicCount = {
-      appended: 0,
-      consumed: 0,
-      delivered: 0,
-      dropped: {},
-      rejected: {},
-      sequence: 0,
-      own: 0,
-    };
+    const count: TopicCount = { ...emptyAccount(), sequence: 0, own: 0 };
     this.#topics.set(topic, count);
     return count;
   }
 }
-
-const add = (counts: Record<string, number>, reason: string, rows: number): void => {
-  const total = (counts[reason] ?? 0) + rows;
-  if (total > 0) counts[reason] = total;
-  else delete counts[reason];
-};
-
-const ledgerOf = ({ appended, consumed, delivered, dropped, rejected }: TopicCount): Ledger => {
-  const all = { ...dropped };
-  let produced = appended;
-  for (const [reason, rows] of Object.entries(rejected)) {
-    add(all, reason, rows);
-    produced += rows;
-  }
-  return { produced, delivered, spooled: appended - consumed, dropped: all };
-};

@@ -1,62 +1,34 @@
 import {
   appendFileSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readlinkSync,
   renameSync,
-  rmSync,
   unlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { decodeBatch } from "@homeostat/schemas";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { LogSource } from "../config.ts";
-import { quietLog } from "../quiet-log.fixture.ts";
+import type { LogSource } from "../config.ts";
 import { codeOfProblem } from "../self/error-codes.ts";
-import { Spool } from "../spool/spool.ts";
-import { Tail } from "./tail.ts";
+import type { Spool } from "../spool/spool.ts";
+import { begin, bodies, look, NOW, openFolder, type TailFolder } from "./tail.fixture.ts";
+import type { Tail } from "./tail.ts";
 
-const NOW = 1_800_000_000_000;
 const MINUTE_MS = 60_000;
 
-let root: string;
 let logs: string;
+let openSpool: TailFolder["openSpool"];
 let spool: Spool;
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), "tail-many-"));
-  logs = join(root, "logs");
-  mkdirSync(logs);
+  ({ logs, openSpool } = openFolder());
   spool = openSpool();
 });
-afterEach(() => {
-  spool.close();
-  rmSync(root, { recursive: true, force: true });
-});
+afterEach(() => spool.close());
 
-const openSpool = () => Spool.open({ dir: join(root, "spool"), host: "h", bytesMax: 16_000_000, log: quietLog });
-const begin = (filesMax: number, source: Partial<LogSource> = {}) => {
-  const sources = [LogSource.parse({ service: "shop", path: join(logs, "*.log"), ...source })];
-  return new Tail({ sources, filesMax, host: "h", spool, log: quietLog });
-};
-const look = (tail: Tail, nowUnixMs = NOW) => {
-  tail.scan(nowUnixMs);
-  while (tail.read(nowUnixMs));
-  tail.flush();
-};
-const bodies = async (): Promise<string[]> => {
-  await spool.sync();
-  const records = spool.peek({ recordsMax: 10_000, bytesMax: 1e12 });
-  spool.ack(records);
-  return records.flatMap(({ value }) => {
-    const batch = decodeBatch(value);
-    if (batch.schema !== "logs") throw new Error("not logs");
-    return Array.from({ length: batch.rowCount }, (_, row) => String(batch.column("body").at(row)));
-  });
-};
+const beginWith = (filesMax: number, source: Partial<LogSource> = {}): Tail =>
+  begin(spool, { path: join(logs, "*.log"), ...source }, filesMax);
 const nameOf = (index: number) => join(logs, `${String(index).padStart(4, "0")}.log`);
 /** A file with a mtime in the order of its index. */
 const write = (index: number, text: string) => {
@@ -78,12 +50,12 @@ describe("more log files than may be open", () => {
     const count = 1_000;
     const all = (text: string) => Array.from({ length: count }, (_, index) => `${index} ${text}`);
     for (let index = 0; index < count; index++) write(index, `${index} one\n`);
-    let tail = begin(64);
+    let tail = beginWith(64);
     for (let time = 0; time < Math.ceil(count / 64); time++) {
       look(tail);
       expect(openLogs()).toBeLessThanOrEqual(64);
     }
-    expect((await bodies()).sort()).toEqual(all("one").sort());
+    expect((await bodies(spool)).sort()).toEqual(all("one").sort());
     look(tail);
     expect(tail.problems()).toEqual([]);
     expect(tail.files()).toEqual({ open: 64, idle: count - 64, leftOut: new Map() });
@@ -92,18 +64,18 @@ describe("more log files than may be open", () => {
     tail.close();
     spool.close();
     spool = openSpool();
-    tail = begin(64);
+    tail = beginWith(64);
     for (let time = 0; time < 40; time++) look(tail);
-    expect((await bodies()).sort()).toEqual(all("two").sort());
+    expect((await bodies(spool)).sort()).toEqual(all("two").sort());
     tail.close();
     expect(openLogs()).toBe(0);
   });
 
   test("wait while all that are open have lines to come, and say of which pattern and how many", async () => {
     for (let index = 0; index < 5; index++) write(index, `${index} whole\n${index} begun`);
-    const tail = begin(3);
+    const tail = beginWith(3);
     look(tail);
-    expect((await bodies()).sort()).toEqual(["2 whole", "3 whole", "4 whole"]);
+    expect((await bodies(spool)).sort()).toEqual(["2 whole", "3 whole", "4 whole"]);
     expect(tail.files().leftOut).toEqual(new Map([[join(logs, "*.log"), 2]]));
     const [problem = "", ...more] = tail.problems();
     expect(more).toEqual([]);
@@ -114,7 +86,7 @@ describe("more log files than may be open", () => {
     look(tail, NOW + 5_000);
     look(tail, NOW + 6_000);
     look(tail, NOW + 12_000);
-    expect((await bodies()).sort()).toEqual(
+    expect((await bodies(spool)).sort()).toEqual(
       ["0 begun", "0 whole", "1 begun", "1 whole", "2 begun", "3 begun", "4 begun"].sort(),
     );
     look(tail, NOW + 13_000);
@@ -123,13 +95,13 @@ describe("more log files than may be open", () => {
 
   test("of a source that is read from its files' ends begin where they ended at the start, whenever they come in", async () => {
     for (let index = 0; index < 5; index++) write(index, `${index} before\n${index} be`);
-    const tail = begin(2, { read_from: "end" });
+    const tail = beginWith(2, { read_from: "end" });
     look(tail);
     expect(tail.files().leftOut).toEqual(new Map([[join(logs, "*.log"), 3]]));
     for (let index = 0; index < 5; index++) appendFileSync(nameOf(index), `gun\n${index} after\n`);
     for (let time = 0; time < 5; time++) look(tail);
     const given = Array.from({ length: 5 }, (_, index) => ["gun", `${index} after`]).flat();
-    expect((await bodies()).sort()).toEqual(given.sort());
+    expect((await bodies(spool)).sort()).toEqual(given.sort());
   });
 
   test("are left out, and told, where the marks of more would not fit into the head of a segment", async () => {
@@ -138,9 +110,9 @@ describe("more log files than may be open", () => {
     mkdirSync(deep, { recursive: true });
     const path = join(deep, "*.log");
     for (let index = 0; index < 160; index++) writeFileSync(join(deep, `${index}.log`), `${index} one\n`);
-    const tail = begin(64, { path });
+    const tail = beginWith(64, { path });
     for (let time = 0; time < 5; time++) look(tail);
-    const read = (await bodies()).length;
+    const read = (await bodies(spool)).length;
     const [problem = ""] = tail.problems();
     expect(read).toBeGreaterThan(100);
     expect(problem).toBe(
@@ -167,39 +139,39 @@ describe("a log file that rests", () => {
   });
 
   test("is closed after five minutes, and read on when it grows", async () => {
-    const tail = begin(64);
+    const tail = beginWith(64);
     rest(tail);
     appendFileSync(nameOf(1), "two\n");
     appendFileSync(nameOf(2), "first\n");
     look(tail, NOW + 6 * MINUTE_MS);
-    expect((await bodies()).sort()).toEqual(["first", "one", "two"]);
+    expect((await bodies(spool)).sort()).toEqual(["first", "one", "two"]);
     expect(openLogs()).toBe(2);
     tail.close();
   });
 
   test("is found by its inode when it is written to and renamed before the next look", async () => {
-    const tail = begin(64);
+    const tail = beginWith(64);
     rest(tail);
     appendFileSync(nameOf(1), "last words\n");
     renameSync(nameOf(1), `${nameOf(1)}.1`);
     write(1, "new\n");
     look(tail, NOW + 6 * MINUTE_MS);
-    expect((await bodies()).sort()).toEqual(["last words", "new", "one"]);
+    expect((await bodies(spool)).sort()).toEqual(["last words", "new", "one"]);
     tail.close();
   });
 
   test("is read from its beginning when its content is another, of the same size too", async () => {
-    const tail = begin(64);
+    const tail = beginWith(64);
     rest(tail);
     writeFileSync(nameOf(1), "two\n");
     utimesSync(nameOf(1), NOW / 1000 + 100, NOW / 1000 + 100);
     look(tail, NOW + 6 * MINUTE_MS);
-    expect(await bodies()).toEqual(["one", "two"]);
+    expect(await bodies(spool)).toEqual(["one", "two"]);
     tail.close();
   });
 
   test("is forgotten when it is removed", () => {
-    const tail = begin(64);
+    const tail = beginWith(64);
     rest(tail);
     unlinkSync(nameOf(1));
     unlinkSync(nameOf(2));

@@ -4,11 +4,8 @@ import {
   appendFileSync,
   copyFileSync,
   existsSync,
-  mkdirSync,
-  mkdtempSync,
   readFileSync,
   renameSync,
-  rmSync,
   statSync,
   truncateSync,
   unlinkSync,
@@ -16,57 +13,16 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { decodeBatch } from "@homeostat/schemas";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { LogSource } from "../config.ts";
-import { quietLog } from "../quiet-log.fixture.ts";
-import { Spool, type WriteAt } from "../spool/spool.ts";
-import { Tail } from "./tail.ts";
-
-interface Row {
-  readonly body: string;
-  readonly attributes: Readonly<Record<string, string>>;
-  readonly severity: number;
-  readonly timestampMs: number;
-}
+import { beforeEach, describe, expect, test } from "vitest";
+import { begin, bodies, look, NOW, openFolder, type TailFolder, take } from "./tail.fixture.ts";
 
 let root: string;
 let logs: string;
+let openSpool: TailFolder["openSpool"];
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), "tail-"));
-  logs = join(root, "logs");
-  mkdirSync(logs);
+  ({ root, logs, openSpool } = openFolder());
 });
-afterEach(() => rmSync(root, { recursive: true, force: true }));
-
-const NOW = 1_800_000_000_000;
-const openSpool = (write: WriteAt = writeSync) =>
-  Spool.open({ dir: join(root, "spool"), host: "h", bytesMax: 16_000_000, log: quietLog, write });
-const begin = (spool: Spool, source: Partial<LogSource> & { path: string }, filesMax = 256) =>
-  new Tail({ sources: [LogSource.parse({ service: "shop", ...source })], filesMax, host: "h", spool, log: quietLog });
-const look = (tail: Tail, nowUnixMs = NOW) => {
-  tail.scan(nowUnixMs);
-  while (tail.read(nowUnixMs));
-  return tail.flush();
-};
-const take = async (spool: Spool): Promise<Row[]> => {
-  await spool.sync();
-  const records = spool.peek({ recordsMax: 10_000, bytesMax: 1e12 });
-  spool.ack(records);
-  return records.flatMap(({ value }) => {
-    const batch = decodeBatch(value);
-    if (batch.schema !== "logs") throw new Error("not logs");
-    return Array.from({ length: batch.rowCount }, (_, row) => ({
-      body: String(batch.column("body").at(row)),
-      attributes: batch.column("attributes").at(row),
-      severity: batch.column("severity_number").at(row) ?? -1,
-      timestampMs: Number((batch.column("timestamp").at(row) ?? 0n) / 1_000_000n),
-    }));
-  });
-};
-const bodies = async (spool: Spool) => (await take(spool)).map(({ body }) => body);
 
 describe("tail", () => {
   test("gives each whole line once, and a partial one when it is whole", async () => {
