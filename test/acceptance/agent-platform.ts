@@ -217,7 +217,7 @@ export class SitePlatform {
     return Promise.all(this.#supervisors.map((one) => end(one, (pid) => process.kill(pid, "SIGTERM"))));
   }
 
-  /** Kills agents that still run: one that is asked to end waits for what control has yet to acknowledge. */
+  /** Kills agents that still run. */
   async stop(): Promise<void> {
     await Promise.all(this.#supervisors.map((one) => end(one, (pid) => process.kill(-pid, "SIGKILL"))));
     this.platform.child.kill("SIGTERM");

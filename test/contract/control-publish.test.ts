@@ -52,6 +52,24 @@ describe("what control publishes", () => {
     ]);
   });
 
+  it("an agent that ends is told at once that its results are there, of before and of after it said so", async () => {
+    const world = await openWorld();
+    const { control } = await startWith(world, ["h0"]);
+    const agent = world.fleet.agents.get("h0");
+    if (agent === undefined) throw new Error("no agent h0");
+    const first = idOf(await control.submit(request(["h0"]), ann));
+    await until(() => control.job(first)?.job.state === "succeeded");
+    expect(agent.unacknowledged.size).toBe(1);
+    agent.deed = () => null;
+    const second = idOf(await control.submit(request(["h0"]), ann));
+    await until(() => agent.runs.size === 2);
+    agent.say({ type: "leaving" });
+    agent.finish(`${second}.0`, "succeeded");
+    // No time passes here.
+    await until(() => agent.unacknowledged.size === 0);
+    expect(control.job(second)?.job.state).toBe("succeeded");
+  });
+
   it("a late result is acknowledged once the record that counts it is there, however often it is told", async () => {
     const { gate, openBus } = watchedBus();
     const world = await openWorld(undefined, openBus);

@@ -46,6 +46,8 @@ export const FromAgent = z.discriminatedUnion("type", [
   /** Asks for a certificate for this public key (SPKI, PEM); signed with its private half over `homeostat renew\n<host>\n<spki>`. */
   z.strictObject({ type: z.literal("renew"), spki: z.string().max(4_096), signature: z.base64().max(1_024) }),
   z.strictObject({ type: z.literal("clock"), asked_at_unix_ms: z.number() }),
+  /** It ends, as soon as its results are acknowledged. */
+  z.strictObject({ type: z.literal("leaving") }),
 ]);
 export type FromAgent = z.infer<typeof FromAgent>;
 

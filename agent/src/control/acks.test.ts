@@ -70,3 +70,20 @@ test("an agent that has many to tell is not kept waiting", () => {
   for (const id of ids) acks.add("web-1", [id]);
   expect(told).toEqual([["web-1", ids]]);
 });
+
+test("an agent that ends is told at once what is held back, and what comes from then on, until it is gone", () => {
+  const { acks, told, turn } = held();
+  acks.add("web-1", ["a.1"]);
+  acks.leaving("web-1");
+  acks.add("web-1", ["b.1"]);
+  acks.add("web-2", ["a.1"]);
+  expect(told).toEqual([
+    ["web-1", ["a.1"]],
+    ["web-1", ["b.1"]],
+  ]);
+  acks.gone("web-1");
+  acks.add("web-1", ["c.1"]);
+  expect(told).toHaveLength(2);
+  turn(TICKS_HELD);
+  expect(told.slice(2).map(([host]) => host)).toEqual(["web-2", "web-1"]);
+});

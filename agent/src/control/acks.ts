@@ -21,13 +21,15 @@ interface Held {
 }
 
 /**
- * Nobody waits for an acknowledgement, and a message of its own costs site server and agent as much as a command: it goes along with the
- * host's next command, or a little later.
+ * Nobody waits for an acknowledgement but an agent that ends, and a message of its own costs site server and agent as much as a command: it
+ * goes along with the host's next command, or a little later.
  */
 export class Acks {
   readonly #ports: AckPorts;
   /** The longest held first. */
   readonly #held = new Map<string, Held>();
+  /** Hosts that wait, as long as their sessions last. */
+  readonly #leaving = new Set<string>();
   #tick = 0;
   #isTimed = false;
 
@@ -39,8 +41,19 @@ export class Acks {
     const held = this.#held.get(host) ?? { commandIds: [], dueTick: this.#tick + TICKS_HELD };
     held.commandIds.push(...commandIds);
     this.#held.set(host, held);
-    if (held.commandIds.length >= HELD_MAX) this.#tell(host);
+    if (held.commandIds.length >= HELD_MAX || this.#leaving.has(host)) this.#tell(host);
     else this.#tellLater();
+  }
+
+  /** Its agent ends, and does so once nothing is held back: it is told at once, what comes from now on too. */
+  leaving(host: string): void {
+    this.#leaving.add(host);
+    this.#tell(host);
+  }
+
+  /** Its session is over, or another has begun. */
+  gone(host: string): void {
+    this.#leaving.delete(host);
   }
 
   /** The host is about to be sent something: what is held goes with it. */

@@ -15,9 +15,9 @@ import {
   type Risk,
 } from "@homeostat/schemas";
 import type { z } from "zod";
-import type { FromAgent } from "../channel/messages.ts";
 import { acceptHandshake } from "../channel/sealed.ts";
 import { Acks } from "./acks.ts";
+import { AgentMessages } from "./agent-messages.ts";
 import type { AuditLog } from "./audit/audit-log.ts";
 import type { ControlConfig } from "./control-config.ts";
 import { Dispatcher, type Reach, type Standing } from "./dispatcher.ts";
@@ -95,6 +95,7 @@ export class Term {
   readonly #beatsLane: PublishLane;
   readonly #results: Results;
   readonly #acks: Acks;
+  readonly #messages: AgentMessages;
   readonly #forgotten: string[] = [];
   readonly #jobAges = new RecordAges();
   /** Jobs whose end the term before has audited, and perhaps not written any more. */
@@ -143,6 +144,18 @@ export class Term {
       onState: (...change) => this.jobs.changed(...change),
     });
     this.jobs = this.#makeJobs();
+    this.#messages = new AgentMessages({
+      ...ports,
+      results: this.#results,
+      jobs: this.jobs,
+      registry: this.registry,
+      acks: this.#acks,
+      beatsLane: this.#beatsLane,
+      headers: this.#headers,
+      send: (host, message) => this.sessions.send(host, message),
+      count: (reason) => this.count(reason),
+      fail: (message, thrown) => this.fail(message, thrown),
+    });
   }
 
   /** Resolves when all that the bus holds is known. Nothing is sent before `resume`. */
@@ -258,68 +271,19 @@ export class Term {
         }),
       onConfirmed: (host, { server }) => {
         this.registry.connected(host, { server });
+        this.#acks.gone(host);
         this.dispatcher.connected(host);
         this.#ports.onAgent(host);
       },
-      onGone: (host) => this.registry.disconnected(host),
-      onMessage: (host, message) => this.#heardAgent(host, message),
+      onGone: (host) => {
+        this.registry.disconnected(host);
+        this.#acks.gone(host);
+      },
+      onMessage: (host, message) => this.#messages.heard(host, message),
       onRoom: (host) => this.dispatcher.goOn(host),
       count: (reason) => this.count(reason),
       log,
     };
-  }
-
-  #heardAgent(host: string, message: FromAgent): void {
-    switch (message.type) {
-      case "result":
-        this.#results.heard(host, message.result);
-        break;
-      case "progress":
-        if (message.progress.host === host) this.jobs.progressed(message.progress);
-        else this.count("progress_of_another_host");
-        break;
-      case "heartbeat":
-        this.#heardOwnBeat(host, message.heartbeat);
-        break;
-      case "clock": {
-        const { asked_at_unix_ms } = message;
-        const clock = { type: "clock", asked_at_unix_ms, control_unix_ms: this.#ports.now() };
-        this.sessions.send(host, JSON.stringify(clock));
-        break;
-      }
-      case "renew":
-        void this.#renew(host, message);
-        break;
-    }
-  }
-
-  #heardOwnBeat(host: string, beat: Heartbeat): void {
-    if (beat.host !== host) {
-      this.count("heartbeat_of_another_host");
-      return;
-    }
-    if (this.registry.heard(beat)) this.#ports.onAgent(host);
-    const value = Buffer.from(JSON.stringify(beat));
-    this.#beatsLane
-      .push({ topic: "agent.heartbeats", key: host, value, headers: this.#headers })
-      // The next one comes soon.
-      .catch((thrown: unknown) => {
-        this.count("heartbeat_not_published");
-        this.fail("a heartbeat could not be published", thrown);
-      });
-  }
-
-  async #renew(host: string, { spki, signature }: Extract<FromAgent, { type: "renew" }>): Promise<void> {
-    try {
-      const renewed = await this.#ports.identities.renew(host, spki, signature);
-      if ("refused" in renewed) {
-        this.count(`renewal_${renewed.refused}`);
-        return;
-      }
-      this.sessions.send(host, JSON.stringify({ type: "certificate", pem: renewed.pem }));
-    } catch (thrown) {
-      this.fail(`the certificate of ${host} could not be renewed`, thrown);
-    }
   }
 
   up(raw: RawSession): void {

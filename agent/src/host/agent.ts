@@ -144,6 +144,7 @@ class HostAgent implements Agent {
     for (const timer of this.#timers) clearInterval(timer);
     for (const watcher of this.#watchers.values()) watcher.close();
     await this.#subscription?.stop();
+    this.#options.link.leaving?.();
     await this.#commands.stop(STOP_GRACE_MS);
     for (const part of this.#parts.toReversed()) await this.#guard(part.name ?? "plugins", () => part.stop());
     for (const supervised of this.#services) await this.#guard(`service ${supervised.name}`, () => supervised.end());

@@ -84,6 +84,10 @@ class ChannelLink implements Link, Pulsed {
       throw new LinkError("unreachable", this.#client.problem ?? "the channel is behind");
   }
 
+  leaving(): void {
+    this.#client.send({ type: "leaving" });
+  }
+
   onPulse(): void {
     if (this.#results.size === 0) {
       this.#client.wheel.delete(this);

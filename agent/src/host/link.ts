@@ -32,6 +32,8 @@ export interface Link {
   /** May be lost; never blocks. */
   publishProgress(progress: Progress): void;
   publishHeartbeat(heartbeat: Heartbeat): Promise<void>;
+  /** The agent ends, and waits for what has yet to be durable. A link that holds nothing back has none. */
+  leaving?(): void;
   /** Called whenever heartbeats can go again after a time in which they could not. A link that is never away has none. */
   onUp?(listener: () => void): void;
 }

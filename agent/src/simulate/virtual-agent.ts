@@ -98,6 +98,7 @@ export class VirtualAgent {
   }
 
   async stop(): Promise<void> {
+    this.#link.leaving?.();
     await this.#commands.stop(STOP_GRACE_MS);
     await this.#client.stop();
   }
