@@ -1,39 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { ann, until } from "../../agent/src/control/control-fleet.fixture.ts";
-import { createEmbeddedBus } from "../../app/src/embedded/bus/index.ts";
-import { type Bus, Job, JobRequest, type OutgoingMessage, topics } from "../../schemas/src/index.ts";
-import { log, openWorld, startWith } from "./control-world.ts";
+import { Job, JobRequest } from "../../schemas/src/index.ts";
+import { openWorld, startWith, watchedBus } from "./control-world.ts";
 
 /* What control writes together, and what waits for what. */
 
 const request = (hosts: readonly string[]): JobRequest =>
   JobRequest.parse({ executor: "service.restart", args: { service: "shop" }, targets: { hosts } });
-
-/** A bus that says what is published with what, and keeps back what `isHeld` names. */
-const watchedBus = () => {
-  const published: string[][] = [];
-  const gate = { isHeld: (_: OutgoingMessage): boolean => false, open: (): void => undefined, held: 0 };
-  const openBus = async (dir: string): Promise<Bus> => {
-    const bus = await createEmbeddedBus({ dir, topics: topics(), now: Date.now, log });
-    const publish: Bus["publish"] = async (messages, options) => {
-      published.push(messages.map(({ topic }) => topic));
-      if (messages.some(gate.isHeld)) {
-        gate.held += 1;
-        await new Promise<void>((resolve) => {
-          gate.open = resolve;
-        });
-      }
-      await bus.publish(messages, options);
-    };
-    return {
-      publish,
-      consume: (consumer) => bus.consume(consumer),
-      lag: (group, topic) => bus.lag(group, topic),
-      stop: () => bus.stop(),
-    };
-  };
-  return { published, gate, openBus };
-};
 
 const idOf = (job: object): string => Job.parse(job).job_id;
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach } from "vitest";
 import { Fleet, type Member } from "../../agent/src/control/control-fleet.fixture.ts";
 import { createEmbeddedBus } from "../../app/src/embedded/bus/index.ts";
-import { type Bus, CommandResult, type Log, topics } from "../../schemas/src/index.ts";
+import { type Bus, CommandResult, type Log, type OutgoingMessage, topics } from "../../schemas/src/index.ts";
 
 /* Control planes and their agents on a bus of their own, for one test. */
 
@@ -59,4 +59,32 @@ export const startWith = async (world: World, hosts: readonly string[]): Promise
   await world.fleet.enrol(member, hosts);
   await world.fleet.lead(member);
   return member;
+};
+
+/** A bus that says what is published with what, and keeps back what `isHeld` names. */
+export const watchedBus = () => {
+  const published: string[][] = [];
+  const waiting: (() => void)[] = [];
+  const open = (): void => {
+    for (const go of waiting.splice(0)) go();
+  };
+  const gate = { isHeld: (_: OutgoingMessage): boolean => false, open, held: 0 };
+  const openBus = async (dir: string): Promise<Bus> => {
+    const bus = await createEmbeddedBus({ dir, topics: topics(), now: Date.now, log });
+    const publish: Bus["publish"] = async (messages, options) => {
+      published.push(messages.map(({ topic }) => topic));
+      if (messages.some(gate.isHeld)) {
+        gate.held += 1;
+        await new Promise<void>((resolve) => waiting.push(resolve));
+      }
+      await bus.publish(messages, options);
+    };
+    return {
+      publish,
+      consume: (consumer) => bus.consume(consumer),
+      lag: (group, topic) => bus.lag(group, topic),
+      stop: () => bus.stop(),
+    };
+  };
+  return { published, gate, openBus };
 };

@@ -1,4 +1,6 @@
 import { randomUUID } from "node:crypto";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Exchange } from "../../agent/src/host/enrol.ts";
 import type { BusMessage } from "../../schemas/src/index.ts";
@@ -36,6 +38,19 @@ describe("revocation and quarantine", () => {
     await heard.promise;
     expect(at.connects(host, other)).toBe("web-1 is revoked");
     expect(at.connects(host, await at.control())).toBe("web-1 is revoked");
+  });
+
+  test("a revocation counts while the disk does not take it, and is in the file once it does", async () => {
+    const host = await at.enrolHost("web-1");
+    const path = join(at.root, "secrets", "barred.json");
+    // In the way of whatever is put there.
+    mkdirSync(join(path, "in-the-way"), { recursive: true });
+    expect(await at.identities.revoke("web-1", "ada", "stolen")).toMatchObject({ state: "revoked" });
+    expect(at.connects(host)).toBe("web-1 is revoked");
+    expect(at.identities.revokedList().hosts).toEqual(["web-1"]);
+    rmSync(path, { recursive: true });
+    await at.enrolHost("web-2");
+    expect(readFileSync(path, "utf8")).toContain('"web-1"');
   });
 
   test("a readmitted host needs a token, and its old certificate stays without force", async () => {

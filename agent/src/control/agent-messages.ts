@@ -27,6 +27,8 @@ export interface AgentMessagesPorts {
 /** What agents say in their sessions. Each speaks for itself alone. */
 export class AgentMessages {
   readonly #ports: AgentMessagesPorts;
+  /** Identities change one after the other: who asks again and again must not stand before a revocation. */
+  readonly #renewing = new Set<string>();
 
   constructor(ports: AgentMessagesPorts) {
     this.#ports = ports;
@@ -77,12 +79,19 @@ export class AgentMessages {
 
   async #renew(host: string, { spki, signature }: Extract<FromAgent, { type: "renew" }>): Promise<void> {
     const { identities, send, count, fail } = this.#ports;
+    if (this.#renewing.has(host)) {
+      count("renewal_busy");
+      return;
+    }
+    this.#renewing.add(host);
     try {
       const renewed = await identities.renew(host, spki, signature);
       if ("refused" in renewed) count(`renewal_${renewed.refused}`);
       else send(host, JSON.stringify({ type: "certificate", pem: renewed.pem }));
     } catch (thrown) {
       fail(`the certificate of ${host} could not be renewed`, thrown);
+    } finally {
+      this.#renewing.delete(host);
     }
   }
 }

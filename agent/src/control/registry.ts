@@ -78,10 +78,12 @@ export class Registry implements Candidates {
   heard(beat: Heartbeat): boolean {
     let areLabelsNew = false;
     this.#change(beat.host, (agent) => {
-      if (agent.beat !== null && agent.beat.at_unix_ms > beat.at_unix_ms) return;
+      const now = this.#now();
+      // Of a clock that is ahead of ours nothing follows about what comes behind it.
+      if (agent.beat !== null && agent.beat.at_unix_ms > beat.at_unix_ms && agent.beat.at_unix_ms <= now) return;
       areLabelsNew = !areSame(agent.labels, beat.labels);
       agent.beat = beat;
-      agent.seenAtUnixMs = Math.max(agent.seenAtUnixMs ?? 0, beat.at_unix_ms);
+      agent.seenAtUnixMs = Math.max(agent.seenAtUnixMs ?? 0, Math.min(beat.at_unix_ms, now));
     });
     return areLabelsNew;
   }

@@ -23,9 +23,13 @@ export interface ResultPorts {
   fail(message: string, thrown: unknown): void;
 }
 
+const keyOf = ({ command_id, host }: CommandResult): string => `${command_id}\n${host}`;
+
 /** Results on their way: first to the bus, then to whoever waits for them, then the agent is told that it may forget. */
 export class Results {
   readonly #ports: ResultPorts;
+  /** On their way: what agents say of them meanwhile, the same or another end, is nothing new. */
+  readonly #underWay = new Set<string>();
 
   constructor(ports: ResultPorts) {
     this.#ports = ports;
@@ -37,16 +41,25 @@ export class Results {
     if (result.host !== host) count("result_of_another_host");
     else if (!hasEnded(result.state)) count("result_without_an_end");
     else if (isKnown(result)) this.#acknowledge(result);
+    else if (this.#underWay.has(keyOf(result))) count("result_told_again");
     else {
+      this.#underWay.add(keyOf(result));
       const record = this.#recordOf(result);
       const ending = this.#ports.endWith(result, record);
       if (ending === null) this.#push(result, record, { lane: heardLane, isHeard: true });
       else
         ending.then(
-          () => this.#acknowledge(result),
+          () => this.#arrived(result),
+          // The term is over.
           () => undefined,
         );
     }
+  }
+
+  /** It is on the bus, and what follows from that is done. */
+  #arrived(result: CommandResult): void {
+    this.#underWay.delete(keyOf(result));
+    this.#acknowledge(result);
   }
 
   /** Decided by control itself. */
@@ -72,12 +85,14 @@ export class Results {
           return;
         }
         settled(result);
-        if (how.isHeard) this.#acknowledge(result);
+        if (how.isHeard) this.#arrived(result);
       });
     } catch (thrown) {
       // The agent tells it again: nothing is lost by not taking it now.
-      if (thrown instanceof LaneFullError && how.isHeard) count("results_full");
-      else this.#pushAgain(thrown, () => this.#push(result, message, how));
+      if (thrown instanceof LaneFullError && how.isHeard) {
+        this.#underWay.delete(keyOf(result));
+        count("results_full");
+      } else this.#pushAgain(thrown, () => this.#push(result, message, how));
     }
   }
 

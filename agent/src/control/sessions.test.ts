@@ -12,6 +12,8 @@ const open = () => {
   const room = new Map<string, number>();
   const sent: string[] = [];
   const onRoom: string[] = [];
+  const barred = new Map<string, string>();
+  const closed: string[] = [];
   const keys = new Map<
     string,
     { send: ReturnType<typeof createSecretKey>; receive: ReturnType<typeof createSecretKey> }
@@ -25,6 +27,7 @@ const open = () => {
       return { host, serial: "1", site: "east", welcome: Buffer.alloc(0), helloUnixMs: 1, session };
     },
     onConfirmed: nothing,
+    mayConnect: (host) => barred.get(host) ?? null,
     onGone: nothing,
     onMessage: nothing,
     onRoom: (host) => {
@@ -52,7 +55,7 @@ const open = () => {
         }
         return !raw.isBehind;
       },
-      close: nothing,
+      close: (reason) => closed.push(`${host}: ${reason}`),
     };
     const mine = { send: createSecretKey(randomBytes(32)), receive: createSecretKey(randomBytes(32)) };
     keys.set(host, mine);
@@ -62,7 +65,7 @@ const open = () => {
     sessions.frame(raw, "sealed", agent.seal(Buffer.from('{"type":"clock","asked_at_unix_ms":1}')));
     return raw;
   };
-  return { room, sent, onRoom, sessions, up };
+  return { room, sent, onRoom, barred, closed, sessions, up };
 };
 
 test("hosts whose server is behind are told in their order, as many as there is room for, and those of others are not", () => {
@@ -105,4 +108,26 @@ test("what is short and must not wait is sent to a server that is behind all the
   sessions.down(raw);
   expect(sessions.send("a", "cancel")).toBe(false);
   expect(sessions.hasRoom("a")).toBe(false);
+});
+
+test("a session has one handshake: a hello again ends it", () => {
+  const { sessions, closed, up } = open();
+  const raw = up("a", "s1");
+  sessions.frame(raw, "handshake", Buffer.from("a"));
+  expect(closed).toEqual(["a: a session has one handshake"]);
+});
+
+test("whose certificate does not count any more loses its sessions, also one that has not said a word yet", () => {
+  const { sessions, barred, closed, up } = open();
+  const raw = up("a", "s1");
+  up("b", "s1");
+  const silent: RawSession = { ...raw, id: "s2/a", server: "s2", close: (reason) => closed.push(`silent: ${reason}`) };
+  sessions.up(silent);
+  sessions.frame(silent, "handshake", Buffer.from("a"));
+  sessions.recheck("a");
+  expect(closed).toEqual([]);
+  barred.set("a", "revoked");
+  sessions.recheck("a");
+  sessions.recheck("b");
+  expect(closed.sort()).toEqual(["a: revoked", "silent: revoked"]);
 });

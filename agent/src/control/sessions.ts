@@ -7,6 +7,8 @@ import type { RawSession } from "./uplinks.ts";
 export interface SessionPorts {
   /** Answers an agent's hello. */
   accept(hello: Buffer): AcceptedHandshake | { readonly refused: string };
+  /** Why this host may not connect with this certificate, or null. */
+  mayConnect(host: string, serial: string): string | null;
   /** The first message of this agent's newest session has opened. */
   onConfirmed(host: string, via: { readonly server: string; readonly site: string }): void;
   onGone(host: string): void;
@@ -23,6 +25,8 @@ interface Session {
   /** Grows from session to session: of two of one host the later counts. */
   readonly order: number;
   sealed: SealedSession | null;
+  /** Of the certificate that it was opened with; null before its handshake. */
+  serial: string | null;
   isConfirmed: boolean;
 }
 
@@ -30,6 +34,7 @@ interface Session {
 export class Sessions {
   readonly #ports: SessionPorts;
   readonly #byId = new Map<string, Session>();
+  readonly #byHost = new Map<string, Set<Session>>();
   readonly #current = new Map<string, Session>();
   /** Hosts that something waits for, by the server that has more unread than it should. */
   readonly #roomless = new Map<string, Set<string>>();
@@ -53,13 +58,19 @@ export class Sessions {
 
   up(raw: RawSession): void {
     this.#order += 1;
-    this.#byId.set(raw.id, { raw, order: this.#order, sealed: null, isConfirmed: false });
+    const session = { raw, order: this.#order, sealed: null, serial: null, isConfirmed: false };
+    this.#byId.set(raw.id, session);
+    this.#byHost.set(raw.host, (this.#byHost.get(raw.host) ?? new Set()).add(session));
   }
 
   down(raw: RawSession): void {
     const session = this.#byId.get(raw.id);
+    if (session === undefined) return;
     this.#byId.delete(raw.id);
-    if (session === undefined || this.#current.get(raw.host) !== session) return;
+    const ofHost = this.#byHost.get(raw.host);
+    ofHost?.delete(session);
+    if (ofHost?.size === 0) this.#byHost.delete(raw.host);
+    if (this.#current.get(raw.host) !== session) return;
     this.#current.delete(raw.host);
     this.#wantsNoRoom(raw);
     this.#ports.onGone(raw.host);
@@ -106,8 +117,12 @@ export class Sessions {
     return session !== undefined && this.#seal(session, messages);
   }
 
-  end(host: string, reason: string): void {
-    this.#current.get(host)?.raw.close(reason);
+  /** Who this host is has changed: ends its sessions, confirmed or not, whose certificate does not count any more. */
+  recheck(host: string): void {
+    for (const { raw, serial } of [...(this.#byHost.get(host) ?? [])]) {
+      const why = serial === null ? null : this.#ports.mayConnect(host, serial);
+      if (why !== null) raw.close(why);
+    }
   }
 
   stop(reason: string): void {
@@ -116,6 +131,10 @@ export class Sessions {
 
   #shakeHands(session: Session, hello: Buffer): void {
     const { raw } = session;
+    if (session.sealed !== null) {
+      this.#turnAway(raw, "second_handshake", "a session has one handshake");
+      return;
+    }
     const accepted = this.#ports.accept(hello);
     if ("refused" in accepted) {
       this.#turnAway(raw, "handshake_refused", accepted.refused);
@@ -126,6 +145,7 @@ export class Sessions {
       return;
     }
     session.sealed = accepted.session;
+    session.serial = accepted.serial;
     raw.send("handshake", accepted.welcome);
   }
 
@@ -175,7 +195,13 @@ export class Sessions {
   #seal({ raw, sealed }: Session, messages: readonly string[]): boolean {
     if (sealed === null || !raw.isOpen) return false;
     const text = messages.length === 1 ? (messages[0] ?? "") : `[${messages.join()}]`;
-    return raw.send("sealed", sealed.seal(Buffer.from(text))) || raw.isOpen;
+    try {
+      return raw.send("sealed", sealed.seal(Buffer.from(text))) || raw.isOpen;
+    } catch (thrown) {
+      if (!(thrown instanceof SealError)) throw thrown;
+      this.#turnAway(raw, "seal_spent", thrown.message);
+      return false;
+    }
   }
 
   #turnAway(raw: RawSession, reason: string, detail: string): void {

@@ -99,7 +99,7 @@ export class Term {
   readonly #forgotten: string[] = [];
   readonly #jobAges = new RecordAges();
   /** Jobs whose end the term before has audited, and perhaps not written any more. */
-  readonly #auditedEnds = new Set<string>();
+  readonly #auditedEnds = new Map<string, string>();
   readonly #followed: FollowedTopic[] = [];
   #commands: FollowedTopic | null = null;
   #told: FollowedTopic | null = null;
@@ -163,8 +163,8 @@ export class Term {
     const { audit, identities, bus, log, newId } = this.#ports;
     const onDoubt = (thrown: unknown) => this.doubt(thrown);
     const newest = await audit.begin({ fence: () => this.#fence.pass(), onDoubt, signal: this.#signal });
-    for (const { what, subject } of await audit.read(newest - AUDIT_TAIL + 1, AUDIT_TAIL))
-      if (what === "job.ended") this.#auditedEnds.add(subject);
+    for (const { what, subject, details } of await audit.read(newest - AUDIT_TAIL + 1, AUDIT_TAIL))
+      if (what === "job.ended") this.#auditedEnds.set(subject, JSON.stringify([details.state, details.counts]));
     for (const identity of identities.agents()) this.registry.identified(identity);
     const jobs = { topic: "agent.jobs", group: `control-jobs-${newId()}`, from: 0, signal: this.#signal, log };
     await readTopic(bus, { ...jobs, take: (message) => this.#loadJob(message) });
@@ -227,11 +227,11 @@ export class Term {
 
   /** Who a host is has changed: what it may be sent, and whether its session may stand. */
   identityChanged(host: string): void {
+    this.sessions.recheck(host);
     const identity = this.#ports.identities.get(host);
     if (identity === null) return;
     this.registry.identified(identity);
-    if (identity.state === "revoked") this.sessions.end(host, "revoked");
-    else if (identity.state === "active") this.dispatcher.goOn(host);
+    if (identity.state === "active") this.dispatcher.goOn(host);
   }
 
   #makeJobs(): Jobs {
@@ -243,7 +243,10 @@ export class Term {
       agents: this.registry,
       followers: this.followers,
       audit,
-      isEndAudited: (jobId) => this.#auditedEnds.has(jobId),
+      isEndAudited: (jobId, end) => {
+        const audited = this.#auditedEnds.get(jobId);
+        return audited !== undefined && (end === undefined || audited === JSON.stringify([end.state, end.counts]));
+      },
       config: config.policy,
       published: this.#ports.published,
       signingKey,
@@ -251,6 +254,7 @@ export class Term {
       proved: (message) => this.#ports.proof.prove(marked(message), this.#jobAges.next()),
       publish: (message) => this.#recordsLane.push(message),
       standing: () => this.#standing(),
+      isOnBus: (host) => this.#reach(host) === "bus",
       onDoubt: (thrown) => this.doubt(thrown),
       now,
       newId,
@@ -269,6 +273,7 @@ export class Term {
           now: now(),
           mayConnect: (host, serial) => identities.mayConnect(host, serial),
         }),
+      mayConnect: (host, serial) => identities.mayConnect(host, serial),
       onConfirmed: (host, { server }) => {
         this.registry.connected(host, { server });
         this.#acks.gone(host);

@@ -12,7 +12,6 @@ import {
   jsonOrNull,
   PROTOCOL,
   parseJsonBody,
-  REVOKED_PER_FRAME_MAX,
   SiteHello,
   STATUS,
   u32,
@@ -31,6 +30,8 @@ export interface UplinkPorts {
 }
 
 const SESSIONS_MAX = 100_000;
+/** Names of 255 characters and serials of 40: of so many a frame has room. */
+const REVOKED_TOLD_MAX = 3_000;
 /** Questions of one site server that are being answered; more are told to come again. */
 const ASKED_MAX = 512;
 
@@ -72,13 +73,13 @@ export class UplinkEnd implements ConnectionOwner, Pulsed {
     const told = `${serials.join()} ${hosts.join()}`;
     if (told === this.#told) return;
     this.#told = told;
-    const frames = Math.max(1, Math.ceil(Math.max(serials.length, hosts.length) / REVOKED_PER_FRAME_MAX));
+    const frames = Math.max(1, Math.ceil(Math.max(serials.length, hosts.length) / REVOKED_TOLD_MAX));
     for (let index = 0; index < frames; index += 1) {
-      const from = index * REVOKED_PER_FRAME_MAX;
+      const from = index * REVOKED_TOLD_MAX;
       const part = {
         is_last: index === frames - 1,
-        serials: serials.slice(from, from + REVOKED_PER_FRAME_MAX),
-        hosts: hosts.slice(from, from + REVOKED_PER_FRAME_MAX),
+        serials: serials.slice(from, from + REVOKED_TOLD_MAX),
+        hosts: hosts.slice(from, from + REVOKED_TOLD_MAX),
       };
       this.connection.send(FRAME.revoked, jsonBody(part));
     }

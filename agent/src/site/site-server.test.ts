@@ -25,7 +25,7 @@ const rawPeer = async (server: string, identity: TlsIdentity | null) => {
   const closed: string[] = [];
   const connection = new Connection(socket, {
     frameBytesMax: FRAME_BYTES_MAX,
-    queueBytesMax: FRAME_BYTES_MAX,
+    queueBytesMax: 2 * FRAME_BYTES_MAX,
     onFrame: (type, body) => frames.push({ type, body: Buffer.from(body) }),
     onClose: (reason) => closed.push(reason),
   });
@@ -116,6 +116,18 @@ describe("a site that is cut off from control", () => {
     expect(fleet.control.handshakes).toBe(2);
     expect(client.stats()).toMatchObject({ connects: 1, handshakes: 2 });
     expect(client.send({ type: "clock", asked_at_unix_ms: 1 })).toBe(true);
+  });
+
+  test("hears who is revoked in as many frames as it takes, however long the names", async () => {
+    const names = Array.from({ length: 10_000 }, (_, n) => `${String(n).padStart(6, "0")}.${"x".repeat(100)}`);
+    fleet.control.revoked.hosts.push(...names);
+    const server = await fleet.server("s1");
+    await until(() => server.stats().control);
+    const last = names.at(-1) ?? "";
+    const peer = await rawPeer(server.address, await fleet.identity("agent", last));
+    peer.connection.send(FRAME.hello, hello(last));
+    await until(() => peer.closed.length === 1);
+    expect(server.stats().agents).toBe(0);
   });
 
   test("takes no batches while it has never heard who is revoked", async () => {
@@ -339,6 +351,18 @@ describe("strangers", () => {
     );
     await closed;
     expect(server.stats().agents).toBe(0);
+  });
+
+  test("an agent that sends as much as a frame may hold, which with its session is too much for the next, is cut off alone", async () => {
+    const server = await fleet.server("s1");
+    const other = await fleet.agent("web-2", [server.address]);
+    const peer = await rawPeer(server.address, await fleet.identity("agent", "web-1"));
+    peer.connection.send(FRAME.hello, hello("web-1"));
+    await until(() => server.stats().agents === 2);
+    peer.connection.send(FRAME.handshake, Buffer.alloc(FRAME_BYTES_MAX - 1));
+    await until(() => peer.closed.length === 1);
+    expect(server.stats()).toMatchObject({ agents: 1, control: true, closed: { protocol: 1 } });
+    expect(other.state).toBe("sealed");
   });
 
   test("a site server does not serve as an agent, and an agent believes no server of another site", async () => {

@@ -4,7 +4,7 @@ import type { TLSSocket } from "node:tls";
 import type { Log } from "@homeostat/schemas";
 import type { TopicBatch } from "../channel/batch-body.ts";
 import { Counts } from "../channel/counts.ts";
-import { type ControlState, FRAME, jsonBody, type RevokedList, u32 } from "../channel/frame.ts";
+import { type ControlState, FRAME, FRAME_BYTES_MAX, jsonBody, type RevokedList, u32 } from "../channel/frame.ts";
 import type { TlsIdentity } from "../channel/tls-identity.ts";
 import { listenTls, type TlsListener } from "../channel/tls-listener.ts";
 import { type Pulsed, Wheel } from "../channel/wheel.ts";
@@ -75,6 +75,8 @@ export interface SiteServer {
 export const createSiteServer = (options: SiteServerOptions): SiteServer => new Server(options);
 
 const MIB = 1_048_576;
+/** On the uplink a type and a session stand before it. */
+const SESSION_BYTES_MAX = FRAME_BYTES_MAX - 5;
 const LIMITS: SiteLimits = {
   agentsMax: 50_000,
   // Some five seconds' worth of handshakes: whoever waits much longer would only time out, and is sent away to come back later.
@@ -281,6 +283,10 @@ class Server implements SiteServer, AgentPorts, UplinkEvents, Pulsed {
 
   /** While control is out of reach nothing is kept here: agents send again until it has arrived. */
   toControl(agent: AgentEnd, type: number, body: Buffer): boolean {
+    if (body.length > SESSION_BYTES_MAX) {
+      agent.destroy("protocol", `a message of ${body.length} bytes: control takes ${SESSION_BYTES_MAX}`);
+      return true;
+    }
     if (type === FRAME.handshake) agent.epoch = this.#epoch;
     if (!this.#uplink.isUp || agent.epoch !== this.#epoch) {
       this.#frames.dropped += 1;

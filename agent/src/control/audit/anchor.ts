@@ -12,6 +12,7 @@ const Anchor = z.strictObject({ sequence: z.int().min(0), sha256: z.string().reg
  */
 export class AnchorFile {
   readonly #path: string;
+  #writing: Promise<void> = Promise.resolve();
 
   constructor(dir: string) {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -33,7 +34,13 @@ export class AnchorFile {
   }
 
   /** One after the other: the flush takes as long as the disk likes, and control must not stand still meanwhile. */
-  async write({ sequence, sha256 }: Head): Promise<void> {
+  write(head: Head): Promise<void> {
+    const written = this.#writing.then(() => this.#write(head));
+    this.#writing = written.catch(() => undefined);
+    return written;
+  }
+
+  async #write({ sequence, sha256 }: Head): Promise<void> {
     const file = await open(`${this.#path}.new`, "w", 0o600);
     try {
       await file.writeFile(JSON.stringify({ sequence, sha256 }));

@@ -95,6 +95,7 @@ export class AuditLog implements Audit {
     } catch (thrown) {
       // It may be on the bus or not: the head has to be read again.
       if (this.#term === term) this.#term = null;
+      term.cancelAnchor?.();
       term.onDoubt(thrown);
       throw thrown;
     }

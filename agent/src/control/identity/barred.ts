@@ -15,6 +15,8 @@ const Remembered = z.array(AgentIdentity);
 export class Barred {
   readonly #path: string;
   readonly #known: Map<string, AgentIdentity>;
+  /** The file lacks something: the disk has not taken it. */
+  #isBehind = false;
 
   /** @throws Error when the file cannot be read: who is shut out must not be guessed. */
   constructor(dir: string) {
@@ -39,16 +41,24 @@ export class Barred {
     return isNewer ? told : known;
   }
 
-  /** After what has been written or read. Durable when it returns. */
+  /** After what has been written or read. Durable when it returns. @throws Error when the disk does not take it: the next one tries again. */
   remember(key: string, identity: AgentIdentity | null): void {
-    const known = this.#known.get(key);
-    if (identity === null ? known === undefined : known === undefined && identity.state === "active") return;
-    if (known !== undefined && identity !== null && isSameChange(known, identity)) return;
-    this.#known.delete(key);
-    if (identity !== null) this.#known.set(key, identity);
-    const oldest = this.#known.size > BARRED_MAX ? this.#known.keys().next() : null;
-    if (oldest !== null && !oldest.done) this.#known.delete(oldest.value);
+    if (this.#isNews(key, identity)) {
+      this.#known.delete(key);
+      if (identity !== null) this.#known.set(key, identity);
+      const oldest = this.#known.size > BARRED_MAX ? this.#known.keys().next() : null;
+      if (oldest !== null && !oldest.done) this.#known.delete(oldest.value);
+      this.#isBehind = true;
+    }
+    if (!this.#isBehind) return;
     writeSecret(this.#path, JSON.stringify([...this.#known.values()]));
+    this.#isBehind = false;
+  }
+
+  #isNews(key: string, identity: AgentIdentity | null): boolean {
+    const known = this.#known.get(key);
+    if (known === undefined) return identity !== null && identity.state !== "active";
+    return identity === null || !isSameChange(known, identity);
   }
 }
 

@@ -198,7 +198,6 @@ export class IdentityStore {
 
   #fold(key: string, record: IdentityRecord | null): void {
     const before = this.#identities.get(key);
-    if (record?.kind !== "token") this.#barred.remember(key, record);
     this.#identities.delete(key);
     this.#tokens.delete(key);
     if (record?.kind === "token") this.#tokens.set(key, record);
@@ -206,5 +205,18 @@ export class IdentityStore {
     const now = this.#identities.get(key);
     if (now !== undefined) this.#onChange(now);
     else if (before !== undefined) this.#onChange({ ...before, state: "revoked", certificates: [] });
+    if (record?.kind !== "token") this.#remember(key, record);
+  }
+
+  /** What is on the bus and known here counts, also while our own disk does not take it. */
+  #remember(key: string, identity: AgentIdentity | null): void {
+    try {
+      this.#barred.remember(key, identity);
+    } catch (thrown) {
+      this.#ports.log.error(
+        { err: thrown, key },
+        "who is shut out could not be written down: tried again with the next change",
+      );
+    }
   }
 }

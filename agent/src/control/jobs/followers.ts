@@ -11,6 +11,8 @@ const FOLLOWERS_MAX = 100;
  * beginning. Beyond, what is kept of the oldest job is let go; results hold it.
  */
 const EARLY_CHARS_MAX = 1_048_576;
+/** What an event takes besides its data, which may be empty. */
+const EVENT_CHARS = 256;
 
 /** Who hears how a job gets on. */
 export class Followers {
@@ -72,7 +74,7 @@ export class Followers {
     const kept = this.#early.get(jobId) ?? [];
     kept.push(event);
     this.#early.set(jobId, kept);
-    this.#earlyChars += event.data.length;
+    this.#earlyChars += event.data.length + EVENT_CHARS;
     for (const oldest of this.#early.keys()) {
       if (this.#earlyChars <= EARLY_CHARS_MAX) break;
       this.#takeEarly(oldest);
@@ -82,7 +84,7 @@ export class Followers {
   #takeEarly(jobId: string): readonly OutputEvent[] {
     const kept = this.#early.get(jobId) ?? [];
     this.#early.delete(jobId);
-    for (const { data } of kept) this.#earlyChars -= data.length;
+    for (const { data } of kept) this.#earlyChars -= data.length + EVENT_CHARS;
     return kept;
   }
 }

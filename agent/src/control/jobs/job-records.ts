@@ -16,7 +16,7 @@ export interface JobRecordsPorts {
   readonly audit: Pick<AuditLog, "append" | "appendWith">;
   readonly book: JobBook;
   /** By a leader that was killed before it wrote the job's record. */
-  isEndAudited(jobId: string): boolean;
+  isEndAudited(jobId: string, end?: Pick<Job, "state" | "counts">): boolean;
   readonly signingKey: KeyObject;
   /** As this term writes it, so that it does not take it for news. */
   marked(message: OutgoingMessage): OutgoingMessage;
@@ -61,7 +61,8 @@ export class JobRecords {
     const { before, audited, behind = [] } = how;
     const subject = job.job_id;
     const entries = audited === null ? [] : [{ ...audited, subject }];
-    if (isOver(job) && !isOver(before) && !isEndAudited(subject)) {
+    // Also where another end was audited than it came to: its last result was not there yet, and is another now.
+    if (isOver(job) && !isOver(before) && !isEndAudited(subject, job)) {
       const { state, counts, message } = job;
       entries.push({ who: "control", what: "job.ended", subject, details: { state, counts, message } });
     }

@@ -322,7 +322,7 @@ export class JobRun {
 
   /** The dispatch that holds this host; -1 when none does yet. */
   #numberOf(index: number): number {
-    if (index >= this.#handed) return -1;
+    if (index < 0 || index >= this.#handed) return -1;
     let [low, high] = [0, this.#starts.length - 1];
     while (low < high) {
       const middle = (low + high + 1) >> 1;

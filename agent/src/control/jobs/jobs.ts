@@ -38,6 +38,8 @@ export interface JobsPorts extends JobRecordsPorts {
   readonly config: PolicyConfig;
   readonly published: PlanPorts["published"];
   standing(): Standing;
+  /** It speaks to the bus itself, and may be read there before we are told that its command is. */
+  isOnBus(host: string): boolean;
   /** The bus may hold what we do not know of: the term ends, and the next begins from what the bus holds. */
   onDoubt(thrown: unknown): void;
   readonly newId: () => string;
@@ -52,6 +54,8 @@ interface Dispatched {
 
 /** Commands whose results came before the word that they were sent; there are a few at a time, or somebody makes them up. */
 const EARLY_MAX = 10_000;
+/** Of last results that go with the ends of their jobs; beyond, they go their own way, which has its own bound. */
+const ENDING_BYTES_MAX = 16_777_216;
 
 const notFound = (id: string): Refused => ({ refused: "not_found", message: `there is no job ${id}` });
 
@@ -80,6 +84,8 @@ export class Jobs {
   readonly #kicked = new Set<JobRun>();
   readonly #deadlines = new Deadlines<JobRun>();
   readonly #rate: RequestRate;
+  /** Of last results on their way. */
+  #endingBytes = 0;
   readonly #early = new Map<string, CommandResult[]>();
   readonly #records: JobRecords;
   /** Of jobs that were over. */
@@ -273,12 +279,14 @@ export class Jobs {
   settled(result: CommandResult): void {
     const found = this.#ports.book.runOf(result.command_id);
     if (found !== null && found.number >= found.run.dispatches && !isOver(found.run.job)) {
-      this.#keepEarly(result);
+      if (this.#ports.isOnBus(result.host)) this.#keepEarly(result);
       return;
     }
+    const wasLost = this.#ports.book.stateOf(result.command_id, result.host) === "lost";
     const run = this.#hear(result);
     if (run === null) return;
-    if (isOver(run.job)) this.#amend(run);
+    // What is being written of it at this moment says that it is lost.
+    if (isOver(run.job) || (wasLost && this.#tails.has(run))) this.#amend(run);
     else this.kick(run);
   }
 
@@ -300,28 +308,36 @@ export class Jobs {
     const found = this.#ports.book.runOf(result.command_id);
     if (found === null || this.#tails.has(found.run) || this.#kicked.has(found.run)) return null;
     const { run, number } = found;
-    const isTooLarge = (record.value?.byteLength ?? 0) > MESSAGE_BYTES_MAX;
+    const bytes = record.value?.byteLength ?? 0;
+    const isTooLarge = bytes > MESSAGE_BYTES_MAX || this.#endingBytes + bytes > ENDING_BYTES_MAX;
     if (isTooLarge || this.#ports.isEndAudited(run.job.job_id)) return null;
     const job = run.endedBy(number, result.host, result.state, this.#ports.now());
     if (job === null) return null;
+    this.#endingBytes += bytes;
     return this.#exclusively(run, async () => {
       await this.#records.write(job, { before: run.job, audited: null, behind: [record] });
       this.#hear(result);
       await this.#written(run, job);
+    }).finally(() => {
+      this.#endingBytes -= bytes;
     });
   }
 
   /** An agent on the bus may answer before we are told that the command is there. */
   #keepEarly(result: CommandResult): void {
     const early = this.#early.get(result.command_id);
-    if (early !== undefined) early.push(result);
-    else if (this.#early.size < EARLY_MAX) this.#early.set(result.command_id, [result]);
+    if (early !== undefined) {
+      // One of each host: the first end counts.
+      if (!early.some(({ host }) => host === result.host)) early.push(result);
+    } else if (this.#early.size < EARLY_MAX) this.#early.set(result.command_id, [result]);
     else this.#ports.onDoubt(new Error(`${EARLY_MAX} commands have results and were never sent`));
   }
 
   /** A lost one was heard of after all, when the job was over: its counts change, nothing else. */
   #amend(run: JobRun): void {
-    const amending = this.#exclusively(run, () => this.#write(run, run.amended(), null));
+    const amending = this.#exclusively(run, () =>
+      isOver(run.job) ? this.#write(run, run.amended(), null) : this.#work(run),
+    );
     this.#amending.set(run, amending);
     const done = () => {
       if (this.#amending.get(run) === amending) this.#amending.delete(run);
@@ -346,7 +362,9 @@ export class Jobs {
   progressed({ command_id, host, at_unix_ms, state, output }: Progress): void {
     const { dispatcher, book, followers } = this.#ports;
     dispatcher.progressed(command_id, host, state, at_unix_ms);
-    const jobId = output === null ? undefined : book.runOf(command_id)?.run.job.job_id;
+    const run = output === null ? undefined : book.runOf(command_id)?.run;
+    // Only of a host that was sent this command.
+    const jobId = run?.commandIdAt(run.indexOf(host)) === command_id ? run.job.job_id : undefined;
     if (output !== null && jobId !== undefined) followers.tell(jobId, { type: "output", host, command_id, ...output });
   }
 
@@ -393,7 +411,8 @@ export class Jobs {
   /** The record is on the bus. */
   async #written(run: JobRun, job: Job): Promise<void> {
     const { book, followers } = this.#ports;
-    const [wasOver, before] = [isOver(run.job), run.job.state];
+    const [wasOver, before, watchedUnixMs] = [isOver(run.job), run.job.state, run.job.not_after_unix_ms];
+    if (isOver(job) || job.not_after_unix_ms !== watchedUnixMs) this.#deadlines.delete(watchedUnixMs, run);
     run.written(job);
     if (job.state === "running" && before !== "running") {
       book.began(job.job_id, this.#ports.standing());
@@ -408,8 +427,14 @@ export class Jobs {
 
   async #writeAgain(jobIds: readonly string[]): Promise<void> {
     const { publish, book } = this.#ports;
-    const known = jobIds.flatMap((id) => book.jobOf(id) ?? []);
-    await Promise.all(known.map((job) => publish(this.#records.of(job))));
+    const again = (id: string): Promise<void> | null => {
+      const run = book.liveRun(id);
+      // What lives goes on meanwhile: its record must not land behind its end.
+      if (run !== null) return this.#exclusively(run, () => publish(this.#records.of(run.job)));
+      const job = book.jobOf(id);
+      return job === null ? null : publish(this.#records.of(job));
+    };
+    await Promise.all(jobIds.map(again));
     await this.#records.remove(jobIds.filter((id) => book.jobOf(id) === null));
   }
 
