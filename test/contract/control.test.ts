@@ -347,7 +347,7 @@ describe("agents", () => {
     await control.identities?.quarantine("h0", "bob", "odd");
     await until(() => control.agent("h0")?.state === "quarantined");
     expect(await control.submit(request({ targets: { hosts: ["h0"] } }), ann)).toMatchObject({
-      refused: "invalid",
+      refused: "wrong_state",
       message: "quarantined or revoked, so nothing is sent to them: h0",
     });
     expect(control.preview(request(), ann)).toMatchObject({ hosts: ["h1"], sites: { dc1: { targeted: 1, of: 2 } } });

@@ -25,7 +25,7 @@ import { Connection, type ConnectionOwner } from "../channel/connection.ts";
 import { FRAME, FRAME_BYTES_MAX, jsonBody, u32 } from "../channel/frame.ts";
 import { type FromAgent, saidToAgent, ToAgent } from "../channel/messages.ts";
 import { type AgentHandshake, beginHandshake, type SealedSession } from "../channel/sealed.ts";
-import { type Control, createControl } from "./control.ts";
+import { type Control, type ControlOptions, createControl } from "./control.ts";
 import { ControlConfig } from "./control-config.ts";
 import type { Authority } from "./identity/authority.ts";
 import { createRecordProof } from "./record-proof.ts";
@@ -360,7 +360,7 @@ export class Fleet {
   }
 
   /** A control plane that stands for the lease; wait for it with `lead`. */
-  async member(): Promise<Member> {
+  async member(more: Partial<ControlOptions> = {}): Promise<Member> {
     const life = new Life(this.#bus);
     const control = createControl({
       bus: life.bus,
@@ -374,6 +374,7 @@ export class Fleet {
         return `id-${this.#ids}`;
       },
       timers: this.time,
+      ...more,
     });
     await control.start();
     return { control, life, site: null };

@@ -97,18 +97,20 @@ export class Reign {
     this.#undo.push(() => term.stop());
     this.#undo.push(() => identities.stop());
     await identities.start();
-    await term.start();
     this.#undo.push(
       identities.onChange(({ host }) => {
         term.identityChanged(host);
         uplinks.tellRevoked();
       }),
     );
+    // Before anything is heard of agents: who is told of no wishes removes what it has.
     this.#undo.push(() => plugins.stop());
     await plugins.start();
+    await term.start();
     this.#undo.push(plugins.onDesiredChange(() => this.#tellAllDesired()));
     await this.#listen();
     term.resume();
+    this.#tellAllDesired();
     this.#every(PLUGINS_TICK_MS, "roll-outs of plugins", () => plugins.tick(term.registry.pluginHosts()));
     this.#every(SWEEP_MS, "identities", async () => {
       await identities.sweep();

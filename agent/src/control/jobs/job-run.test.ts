@@ -294,6 +294,19 @@ describe("a job", () => {
     expect(JobRun.ended(ended)?.heard(19_999, "h19999", "failed", NOW)).toBe(true);
   });
 
+  it("with errors that were allowed has succeeded and says so, unless nobody succeeded", () => {
+    for (const succeeded of [2, 1, 0]) {
+      const bus: Bus = { job: jobOf(2, { ramp: false, errors_max: 5 }), dispatches: [], results: [] };
+      const run = replayed(bus);
+      work(run, bus, NOW);
+      for (const host of [0, 1]) run.heard(0, `h${host}`, host < succeeded ? "succeeded" : "failed", NOW);
+      work(run, bus, NOW);
+      expect(bus.job.state).toBe(succeeded === 0 ? "failed" : "succeeded");
+      const said = `${2 - succeeded} of 2 hosts did not succeed, and up to 5 may`;
+      expect(bus.job.message).toBe(succeeded === 2 ? "" : said);
+    }
+  });
+
   it("out of time sends nothing more, and has failed unless nothing was sent at all", () => {
     const run = new JobRun(jobOf(3, { ramp: false, concurrency_max: 1 }));
     const bus: Bus = { job: run.job, dispatches: [], results: [] };

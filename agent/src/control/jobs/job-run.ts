@@ -292,7 +292,9 @@ export class JobRun {
       const message = job.message === "" ? `${this.errors} of ${job.hosts.length} hosts did not succeed` : job.message;
       return { ...ended, state: "failed", message };
     }
-    return { ...ended, state: "succeeded" };
+    if (this.errors === 0) return { ...ended, state: "succeeded" };
+    const message = `${this.errors} of ${job.hosts.length} hosts did not succeed, and up to ${job.request.batch.errors_max} may`;
+    return { ...ended, state: this.errors < job.hosts.length ? "succeeded" : "failed", message };
   }
 
   // ── hosts

@@ -248,7 +248,8 @@ export class CommandRunner {
 
   #prepare({ signed: { grant }, args }: Command): Prepared | { refused: string } {
     const executor = this.#options.executors.get(grant.executor);
-    if (executor === undefined) return { refused: `${grant.executor} is not on this host's allow list` };
+    if (executor === undefined)
+      return { refused: `there is no ${grant.executor} here: not allowed, or its plugin is not there or not well` };
     const prepared = executor.prepare(args);
     if ("refused" in prepared) return prepared;
     const refused = this.#options.policy({ grant, args, risk: prepared.risk ?? executor.risk });
@@ -273,7 +274,7 @@ export class CommandRunner {
     }
     const entry = this.#doneEntry(grant, state, { message });
     await this.#journal.write(grant.command_id, entry);
-    this.#options.log.info({ command_id: grant.command_id, state, message }, "did not run a command");
+    this.#options.log.info({ command_id: grant.command_id, state, reason: message }, "did not run a command");
     this.#journalled(grant.command_id, entry);
   }
 
@@ -390,7 +391,7 @@ export class CommandRunner {
     const entry = this.#doneEntry(grant, state, end);
     const { message } = entry.result;
     this.#states.forget(grant.command_id);
-    this.#options.log.info({ command_id: grant.command_id, state, message }, "a command ended");
+    this.#options.log.info({ command_id: grant.command_id, state, reason: message }, "a command ended");
     this.#journal.note(grant.command_id, entry);
     this.#journalled(grant.command_id, entry);
   }
@@ -470,6 +471,8 @@ const stateOf = ({ state }: Outcome, { endingBecause }: RunningCommand): Invocat
 };
 
 const expiredMessage = (grant: Grant, nowUnixMs: number): string =>
-  `valid until ${grant.not_after_unix_ms}, seen at ${nowUnixMs}`;
+  `valid until ${timeOf(grant.not_after_unix_ms)}, and this host's clock says ${timeOf(nowUnixMs)}`;
+
+const timeOf = (unixMs: number): string => new Date(unixMs).toISOString();
 
 const cancelledMessage = (cancel: Cancel): string => `cancelled by ${cancel.cancelled_by} before it began`;

@@ -10,7 +10,7 @@ const STDERR = 2;
 export const createJsonLog = (least: Level, now: () => number): Log => {
   const write = (level: Level) => (fields: Readonly<Record<string, unknown>>, message: string) => {
     if (LEVELS.indexOf(level) < LEVELS.indexOf(least)) return;
-    const line = JSON.stringify({ time: new Date(now()).toISOString(), level, message, ...fields });
+    const line = JSON.stringify({ time: new Date(now()).toISOString(), level, ...fields, message });
     try {
       writeSync(STDERR, `${line.slice(0, LINE_CHARS_MAX)}\n`);
     } catch (error) {
