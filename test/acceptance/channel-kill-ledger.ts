@@ -231,13 +231,14 @@ const isTrue = (code: number, ran: number): boolean => {
 };
 
 const isTrueOfJob = (job: ListedJob): boolean => {
-  const ended = endedOf(job);
-  const [errors, left] = [ended - (job.counts.succeeded ?? 0), job.hosts - ended];
+  const [ended, { succeeded = 0 }] = [endedOf(job), job.counts];
+  const [errors, left] = [ended - succeeded, job.hosts - ended];
   switch (job.state) {
     case "succeeded":
-      return left === 0 && errors <= job.errors_max && job.stop_cause === null;
+      return left === 0 && errors <= job.errors_max && succeeded > 0 && job.stop_cause === null;
     case "failed":
-      return job.stop_cause === null ? left === 0 && errors > job.errors_max : job.stop_cause !== "cancelled";
+      if (job.stop_cause !== null) return job.stop_cause !== "cancelled";
+      return left === 0 && (errors > job.errors_max || succeeded === 0);
     case "cancelled":
       return job.stop_cause === "cancelled";
     case "expired":
