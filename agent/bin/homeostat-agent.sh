@@ -126,7 +126,7 @@ end_orphan() {
   case $pid in
     '' | *[!0-9]*) return ;;
   esac
-  if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -e "$dir/run.json" -e "serve --config $config"; then
+  if tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -e "$dir/run.json" -e "serve --config $config"; then
     say "ending an agent that its supervisor left behind"
     kill -KILL "$pid" 2>/dev/null
     while kill -0 "$pid" 2>/dev/null; do nap 1; done

@@ -6,4 +6,4 @@ export { createPluginCatalog, type PluginCatalogOptions } from "./control/plugin
 export type { PluginCatalog, PluginHostView, WishRequest } from "./control/plugins/catalog-types.ts";
 export { PackError, type Packed, packPlugin } from "./control/plugins/pack.ts";
 export { createRecordProof } from "./control/record-proof.ts";
-export { isRefused, type Principal } from "./control/views.ts";
+export { isRefused, type JobEvent, type Principal } from "./control/views.ts";

@@ -34,7 +34,10 @@ const busOf = ({ bus, data_dir }: Options): string =>
 const served = ({ site, parts }: Options): string => {
   if (site === undefined || !parts.includes("site")) return "no agents of other hosts (site in the configuration)";
   const { host, port } = site.listen;
-  return `site ${site.name} at ${host}:${port}: npx homeostat enroll token --site ${site.name}`;
+  const at = `site ${site.name} at ${host}:${port}`;
+  // A token is asked for where control is, and through the API there.
+  const gives = parts.includes("control") && parts.includes("api");
+  return gives ? `${at}: npx homeostat enroll token --site ${site.name}` : at;
 };
 
 /** What a start tells a person: who is watched, what may be done, and where things are. */

@@ -1,4 +1,4 @@
-import { type Control, labelSelector } from "@homeostat/agent/control";
+import { type Control, type Identities, labelSelector } from "@homeostat/agent/control";
 import type { AgentPlatform, EnrolmentPort, FleetPort, PluginPort, Refused, ShellPort } from "@homeostat/analytics";
 
 /** Identities and plugins belong to the control plane that leads. */
@@ -35,12 +35,32 @@ const fleetOf = (control: Control): FleetPort => ({
   reject: (jobId, by, note) => control.reject(jobId, by, note),
 });
 
+const NO_QUARANTINE: Refused = {
+  refused: "invalid",
+  message: "a site server cannot be quarantined, since it is sent no commands: revoke it",
+};
+
+const changeAt =
+  (identities: Identities): EnrolmentPort["change"] =>
+  async (whose, to, by, reason) => {
+    if (whose.kind === "agent") return identities[to](whose.host, by.name, reason);
+    const server = { site: whose.site, name: whose.host };
+    switch (to) {
+      case "revoke":
+        return identities.revokeSiteServer(server, by.name, reason);
+      case "readmit":
+        return identities.readmitSiteServer(server, by.name, reason);
+      case "quarantine":
+        return NO_QUARANTINE;
+    }
+  };
+
 const enrolmentOf = (control: Control): EnrolmentPort => ({
   identities: () => [...(control.identities?.agents() ?? []), ...(control.identities?.siteServers() ?? [])],
   tokens: () => control.identities?.tokens() ?? [],
   createToken: async (request, by) => (await control.identities?.createToken(request, by.name)) ?? NOT_LEADER,
   withdrawToken: async (tokenId, by) => (await control.identities?.withdrawToken(tokenId, by.name)) ?? NOT_LEADER,
-  change: async (host, to, by, reason) => (await control.identities?.[to](host, by.name, reason)) ?? NOT_LEADER,
+  change: async (...asked) => (control.identities === null ? NOT_LEADER : changeAt(control.identities)(...asked)),
 });
 
 const pluginsOf = (control: Control): PluginPort => ({

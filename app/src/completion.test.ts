@@ -51,6 +51,15 @@ describe("completion in bash", () => {
     { words: ["cancel", "jobs-2"], offers: ["jobs-2"] },
     { words: ["plugins", "wish", "p"], offers: ["plugins-1", "plugins-2"] },
     { words: ["agents", "--site", "s"], offers: ["sites-1", "sites-2"] },
+    { words: ["run", "hello", "--on", "web-1,"], offers: ["web-1,hosts-1", "web-1,hosts-2"] },
+    { words: ["run", "hello", "--on", "a,b,hosts-2"], offers: ["a,b,hosts-2"] },
+    { words: ["plugins", "wish", "x", "--version", ""], offers: [] },
+    { words: ["run", "hello", "--wait-for", ""], offers: [] },
+    { words: ["run", "hello", "--risk", ""], offers: ["read_only", "reversible", "destructive"] },
+    { words: ["jobs", "--state", "s"], offers: ["stopping", "succeeded"] },
+    { words: ["job", "x", "--state", "q"], offers: ["queued"] },
+    { words: ["agents", "--state", "qu"], offers: ["quarantined"] },
+    { words: ["enroll", "token", "--for", ""], offers: ["agent", "site"] },
     { words: ["nonsense", ""], offers: [] },
   ])("offers $offers behind $words", ({ words, offers }) => {
     expect(offered(...words)).toEqual(offers);
@@ -79,6 +88,10 @@ const ROWS = [
   { words: ["shell", ""], offers: ["hosts-1", "hosts-2"] },
   { words: ["plugins", "wish", "p"], offers: ["plugins-1", "plugins-2"] },
   { words: ["agents", "--site", "s"], offers: ["sites-1", "sites-2"] },
+  { words: ["plugins", "wish", "x", "--version", ""], offers: [] },
+  { words: ["run", "hello", "--risk", "re"], offers: ["read_only", "reversible"] },
+  { words: ["jobs", "--state", "s"], offers: ["stopping", "succeeded"] },
+  { words: ["job", "x", "--state", "q"], offers: ["queued"] },
   { words: ["nonsense", ""], offers: [] },
 ];
 /** Behind `run agents ` a shell may offer flags: no verb, and no name, is what counts. */

@@ -5,6 +5,8 @@ export interface Completed {
   readonly flags: readonly string[];
   /** Flags that a value follows. */
   readonly valued: readonly string[];
+  /** Of these flags, the words that a value is one of. */
+  readonly values: Readonly<Record<string, readonly string[]>>;
   /** Which names follow the verb, asked of the platform; null: none. */
   readonly names: NameKind | null;
 }
@@ -55,6 +57,15 @@ const flagNameCases = (text: (flag: string, kind: NameKind) => string): string =
     .map(([flag, kind]) => text(flag, kind))
     .join("\n");
 
+/** Cases of `VERB --FLAG`: what else a value may be, or nothing that is known. */
+const valueCases = (verbs: readonly Completed[], text: (pattern: string, values: string) => string): string =>
+  verbs
+    .flatMap(({ verb, valued, values }) => [
+      ...Object.entries(values).map(([flag, known]) => text(`"${verb} --${flag}"`, words(known))),
+      ...(valued.length === 0 ? [] : [text(valued.map((flag) => `"${verb} --${flag}"`).join("|"), "")]),
+    ])
+    .join("\n");
+
 /** The lines of one case per verb. */
 const casesOf = (verbs: readonly Completed[], text: (one: Completed) => string): string => verbs.map(text).join("\n");
 
@@ -69,6 +80,12 @@ _homeostat_names() {
   done
   "\${COMP_WORDS[0]}" completion names "$1" "\${args[@]}" 2>/dev/null
 }
+# Behind a comma begins the next name.
+_homeostat_listed() {
+  local before=
+  [[ $cur != *,* ]] || before="\${cur%,*},"
+  COMPREPLY=($(compgen -P "$before" -W "$(_homeostat_names "$1")" -- "\${cur##*,}"))
+}
 _homeostat() {
   local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} verb=\${COMP_WORDS[1]} flags= names=
   COMPREPLY=()
@@ -77,7 +94,7 @@ _homeostat() {
     return
   fi
   case "$prev" in
-${flagNameCases((flag, kind) => `    --${flag}) COMPREPLY=($(compgen -W "$(_homeostat_names ${kind})" -- "$cur")); return ;;`)}
+${flagNameCases((flag, kind) => `    --${flag}) _homeostat_listed ${kind}; return ;;`)}
     ${FLAG_FILES.map((flag) => `--${flag}`).join(" | ")}) COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac
   case "$verb" in
@@ -92,6 +109,9 @@ ${[...groups(verbs)]
       case "\${COMP_WORDS[2]}" in ${words(seconds).replaceAll(" ", " | ")}) verb="$verb \${COMP_WORDS[2]}" ;; esac ;;`,
   )
   .join("\n")}
+  esac
+  case "$verb $prev" in
+${valueCases(verbs, (pattern, values) => `    ${pattern}) COMPREPLY=($(compgen -W "${values}" -- "$cur")); return ;;`)}
   esac
   case "$verb" in
 ${casesOf(verbs, ({ verb, flags, names }) => `    "${verb}") flags="${dashed(flags)}" names=${names ?? ""} ;;`)}
@@ -139,6 +159,9 @@ ${[...groups(verbs)]
   )
   .join("\n")}
   esac
+  case "$verb \${words[CURRENT-1]}" in
+${valueCases(verbs, (pattern, values) => `    ${pattern}) ${values === "" ? "" : `compadd ${values}; `}return ;;`)}
+  esac
   case "$verb" in
 ${casesOf(verbs, ({ verb, flags, names }) => `    "${verb}") flags=(${dashed(flags)}); names="${names ?? ""}" ;;`)}
   esac
@@ -160,11 +183,13 @@ export const fishCompletion = (verbs: readonly Completed[]): string => {
       "; and ",
     );
   };
-  const flagLine = (verb: string, flag: string, isValued: boolean): string => {
+  const flagLine = ({ verb, valued, values }: Completed, flag: string): string => {
     const kind = FLAG_NAMES[flag];
-    const value = kind === undefined ? "" : ` -f -a '(homeostat completion names ${kind} 2>/dev/null)'`;
-    const file = FLAG_FILES.includes(flag) ? " -F" : "";
-    return `complete -c homeostat -n '${isVerb(verb)}' -l ${flag}${isValued ? ` -r${value}${file}` : ""}`;
+    const known = values[flag];
+    const offers = kind === undefined ? known && words(known) : `(homeostat completion names ${kind} 2>/dev/null)`;
+    const value = offers === undefined ? "" : ` -a '${offers}'`;
+    const takes = FLAG_FILES.includes(flag) ? "-r -F" : `-x${value}`;
+    return `complete -c homeostat -n '${isVerb(verb)}' -l ${flag}${valued.includes(flag) ? ` ${takes}` : ""}`;
   };
   return `# homeostat completion for fish
 function __homeostat_is
@@ -181,11 +206,11 @@ ${[...groups(verbs)]
   )
   .join("\n")}
 ${verbs
-  .flatMap(({ verb, flags, valued, names }) => [
-    ...(names === null
+  .flatMap((one) => [
+    ...(one.names === null
       ? []
-      : [`complete -c homeostat -n '${isVerb(verb)}' -a '(homeostat completion names ${names} 2>/dev/null)'`]),
-    ...flags.map((flag) => flagLine(verb, flag, valued.includes(flag))),
+      : [`complete -c homeostat -n '${isVerb(one.verb)}' -a '(homeostat completion names ${one.names} 2>/dev/null)'`]),
+    ...one.flags.map((flag) => flagLine(one, flag)),
   ])
   .join("\n")}
 `;

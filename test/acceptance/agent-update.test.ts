@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -66,7 +66,7 @@ const now = (): { name: string; pid: number } | undefined => {
 };
 const until = (holds: () => boolean): Promise<unknown> =>
   vi.waitUntil(holds, { interval: LOOK_MS, timeout: TEST_MS_MAX });
-const start = (): void => {
+const start = (stderr: number | "ignore" = "ignore"): void => {
   const args = [
     SUPERVISOR,
     process.execPath,
@@ -76,7 +76,7 @@ const start = (): void => {
     TRIAL_S,
     BACK_OFF_S_MAX,
   ];
-  supervisor = spawn("/bin/sh", args, { stdio: "ignore" });
+  supervisor = spawn("/bin/sh", args, { stdio: ["ignore", "ignore", stderr] });
 };
 /** As the agent does: what is to be tried is put ready, then it ends. */
 const update = (name: string): void => {
@@ -155,6 +155,17 @@ describe("the supervisor", { timeout: TEST_MS_MAX }, () => {
     process.kill(first, "SIGKILL");
     await until(() => now() !== undefined && now()?.pid !== first);
     expect(state("exits")).toBe("1 137");
+  });
+
+  test("says nothing of an agent before it that has ended", async () => {
+    const said = join(root, "stderr");
+    const file = openSync(said, "w");
+    // Higher than any pid of Linux.
+    put("pid", "4194305");
+    start(file);
+    closeSync(file);
+    await until(() => now()?.name === "first");
+    expect(readFileSync(said, "utf8")).toBe("");
   });
 
   test("that comes after one that was killed ends the agent that was left behind, so that never two run", async () => {

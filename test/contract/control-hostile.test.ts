@@ -1,7 +1,7 @@
 import { generateKeyPairSync, sign } from "node:crypto";
+import type { JobEvent } from "@homeostat/agent/control";
 import { describe, expect, it } from "vitest";
 import { ann, type FakeAgent, until } from "../../agent/src/control/control-fleet.fixture.ts";
-import type { JobEvent } from "../../agent/src/control/views.ts";
 import { type CommandResult, identityKey, Job, JobRequest } from "../../schemas/src/index.ts";
 import { openWorld, startWith, undo, type World, watchedBus } from "./control-world.ts";
 

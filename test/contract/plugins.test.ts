@@ -152,7 +152,46 @@ describe("the catalog of plugins", () => {
     const { catalog } = await setUp();
     const [one, two] = [await pack("1.0.0"), await pack("1.0.0", { collects: true })];
     await catalog.publish(one.artefact, one.release);
+    expect(await catalog.publish(two.artefact, two.release)).toMatchObject({
+      refused: "wrong_state",
+      message: expect.stringContaining("other bytes"),
+    });
+    expect(catalog.releases()).toEqual([one.release]);
+  });
+
+  it("takes a version once also when two bring it at a time", async () => {
+    const { catalog } = await setUp();
+    const [one, two] = [await pack("1.0.0"), await pack("1.0.0", { collects: true })];
+    const outcomes = await Promise.all([one, two].map(({ artefact, release }) => catalog.publish(artefact, release)));
+    expect(outcomes).toEqual([one.release, expect.objectContaining({ refused: "wrong_state" })]);
+    expect(catalog.releases()).toEqual([one.release]);
     expect(await catalog.publish(two.artefact, two.release)).toMatchObject({ refused: "wrong_state" });
+  });
+
+  it("says of a version that is there already what differs in what came now", async () => {
+    const { catalog } = await setUp();
+    const executor = { name: "demo.show", risk: "read_only", args_schema: { type: "object", properties: {} } };
+    const { artefact, release } = await pack("1.0.0", { executors: [executor] });
+    await catalog.publish(artefact, release);
+    const longer = Buffer.concat([artefact, Buffer.alloc(1)]);
+    expect(await catalog.publish(longer, release)).toMatchObject({
+      refused: "invalid",
+      message: expect.stringContaining(`has ${longer.length} bytes, the release says ${artefact.length}`),
+    });
+    const spoilt = Buffer.from(artefact);
+    spoilt.writeUInt8(spoilt.readUInt8(20) ^ 1, 20);
+    expect(await catalog.publish(spoilt, release)).toMatchObject({
+      refused: "invalid",
+      message: expect.stringContaining("has the SHA-256"),
+    });
+    // The signature does not cover it.
+    const riskier = { ...release.manifest, executors: [{ ...executor, risk: "reversible" }] };
+    expect(await catalog.publish(artefact, { ...release, manifest: riskier })).toMatchObject({
+      refused: "wrong_state",
+      message: expect.stringContaining('manifest.executors.0.risk is "read_only" there, "reversible" here'),
+    });
+    expect(await catalog.publish(artefact, release)).toEqual(release);
+    expect(catalog.releases()).toEqual([release]);
   });
 });
 

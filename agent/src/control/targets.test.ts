@@ -51,7 +51,7 @@ describe("targets", () => {
     { selector: { labels: "tier=gone" }, refused: "no_targets", message: /of 4 that are known/ },
     { selector: { hosts: [] }, refused: "no_targets", message: /no agent is selected/ },
     { selector: { hosts: ["a", "x", "y"] }, refused: "invalid", message: /unknown hosts: x, y$/ },
-    { selector: { hosts: ["q"] }, refused: "invalid", message: /quarantined or revoked.*: q$/ },
+    { selector: { hosts: ["q"] }, refused: "wrong_state", message: /quarantined or revoked.*: q$/ },
     {
       selector: { labels: "tier in (web" },
       refused: "invalid",

@@ -56,7 +56,10 @@ const named = (names: readonly string[], agents: Candidates): readonly Candidate
   const found = [...new Set(names)].flatMap((name) => agents.get(name) ?? []);
   const barred = found.filter(({ mayRun }) => !mayRun).map(({ host }) => host);
   if (barred.length > 0)
-    return { refused: "invalid", message: `quarantined or revoked, so nothing is sent to them: ${namesOf(barred)}` };
+    return {
+      refused: "wrong_state",
+      message: `quarantined or revoked, so nothing is sent to them: ${namesOf(barred)}`,
+    };
   return found;
 };
 

@@ -62,7 +62,7 @@ const platform = (asked: string[]): AgentPlatform => {
       tokens: () => [],
       createToken: async (_request, { name }) => by("token", name),
       withdrawToken: async (_id, { name }) => by("withdraw", name),
-      change: async (_host, to, { name }) => by(to, name),
+      change: async (_whose, to, { name }) => by(to, name),
     },
     audit: { read: async () => [], verify: async () => ({ ok: true, records: 0, head_sha256: "" }) },
     shell: {
@@ -128,6 +128,8 @@ const MATRIX: readonly { readonly ask: string; readonly body?: object; readonly 
   { ask: "POST /identities/h/revoke", body: {}, may: ["admin"] },
   { ask: "POST /identities/h/quarantine", body: {}, may: ["admin"] },
   { ask: "POST /identities/h/readmit", body: {}, may: ["admin"] },
+  { ask: "POST /identities/s/revoke", body: { kind: "site", site: "paris" }, may: ["admin"] },
+  { ask: "POST /identities/s/readmit", body: { kind: "site", site: "paris" }, may: ["admin"] },
   { ask: "GET /audit", may: ["approver", "admin"] },
   { ask: "GET /audit/verify", may: ["approver", "admin"] },
   { ask: "GET /transcripts", may: ["approver", "admin"] },
@@ -199,6 +201,10 @@ describe("what does not fit", () => {
     { name: "a terminal without columns", ask: "POST /shell", body: { host: "h", columns: 0 } },
     { name: "a terminal type with an escape", ask: "POST /shell", body: { host: "h", term: "\u001bc" } },
     { name: "a session without end", ask: "POST /shell", body: { host: "h", for_ms: 3_600_001 } },
+    { name: "a site server without its site", ask: "POST /identities/s/revoke", body: { kind: "site" } },
+    { name: "a host with a site", ask: "POST /identities/h/revoke", body: { site: "paris" } },
+    { name: "an identity of no kind", ask: "POST /identities/h/revoke", body: { kind: "server", site: "paris" } },
+    { name: "a revocation with a word too many", ask: "POST /identities/h/revoke", body: { for: "site" } },
     { name: "a state that there is not", ask: "GET /jobs?state=flying" },
     { name: "more than a page", ask: "GET /jobs/j-1?limit=100000" },
     {

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Access } from "./access.ts";
 import { ErrorBody } from "./api-error.ts";
 import type { ApiInstance } from "./api-instance.ts";
-import type { EnrolmentPort } from "./fleet-ports.ts";
+import type { EnrolmentPort, IdentitySubject } from "./fleet-ports.ts";
 import { orRefuse } from "./refusal.ts";
 
 const TOKEN_LIFE_MS_MAX = 7 * 86_400_000;
@@ -11,11 +11,30 @@ const TOKEN_LIFE_MS = 3_600_000;
 /** A whole fleet may be enrolled with one token. */
 const USES_MAX = 10_000;
 const IDENTITIES_MAX = 1_000;
+/** Names of 255 and of 64 characters, and a word. */
+const PLACE_CHARS_MAX = 400;
 const errors = { "4xx": ErrorBody, "5xx": ErrorBody };
 
 const Site = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "want a letter or digit, then letters, digits, dots, dashes or _");
+
+/** In the list: a host and site servers may have one name. A space comes before all that names are made of. */
+const placeOf = ({ host, kind, site }: AgentIdentity): string => `${host} ${kind} ${site}`;
+
+const ChangeBody = z
+  .strictObject({
+    reason: z.string().max(1_000).default(""),
+    kind: z.enum(["agent", "site"]).default("agent").describe("agent: of a host. site: of a site server"),
+    site: Site.optional().describe("of a site server: its site"),
+  })
+  .refine(({ kind, site }) => (kind === "site") === (site !== undefined), {
+    path: ["site"],
+    message: "a site server is named with its site (kind: site), a host without",
+  });
+
+const subjectOf = (host: string, site: string | undefined): IdentitySubject =>
+  site === undefined ? { kind: "agent", host } : { kind: "site", site, host };
 
 const listRoutes = (api: ApiInstance, enrolment: EnrolmentPort): void => {
   api.get(
@@ -26,7 +45,7 @@ const listRoutes = (api: ApiInstance, enrolment: EnrolmentPort): void => {
         security: [{ token: [] }],
         querystring: z.strictObject({
           state: AgentIdentity.shape.state.optional(),
-          after: HostName.optional().describe("the host at which the page before ended"),
+          after: z.string().max(PLACE_CHARS_MAX).optional().describe("the `next` of the page before"),
           limit: z.coerce.number().int().min(1).max(IDENTITIES_MAX).default(IDENTITIES_MAX),
         }),
         response: {
@@ -38,10 +57,11 @@ const listRoutes = (api: ApiInstance, enrolment: EnrolmentPort): void => {
     async ({ query: { state, after, limit } }) => {
       const rest = enrolment
         .identities()
-        .filter((one) => (state === undefined || one.state === state) && (after === undefined || one.host > after))
-        .toSorted((a, b) => (a.host < b.host ? -1 : 1));
+        .filter((one) => (state === undefined || one.state === state) && (after === undefined || placeOf(one) > after))
+        .toSorted((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1));
       const identities = rest.slice(0, limit);
-      return { identities, next: rest.length > limit ? (identities.at(-1)?.host ?? null) : null };
+      const last = identities.at(-1);
+      return { identities, next: rest.length > limit && last !== undefined ? placeOf(last) : null };
     },
   );
   api.get(
@@ -102,9 +122,9 @@ export const enrolmentRoutes = (api: ApiInstance, enrolment: EnrolmentPort, acce
     }),
   );
   const changes = [
-    { name: "revoke", summary: "Ends a host's identity: it may not connect any more" },
+    { name: "revoke", summary: "Ends the identity of a host or a site server: it may not connect any more" },
     { name: "quarantine", summary: "The host may connect and report, and is sent no commands" },
-    { name: "readmit", summary: "Ends a quarantine" },
+    { name: "readmit", summary: "Ends a quarantine; after a revocation: it may enrol again" },
   ] as const;
   for (const { name, summary } of changes)
     api.post(
@@ -114,14 +134,14 @@ export const enrolmentRoutes = (api: ApiInstance, enrolment: EnrolmentPort, acce
           summary,
           security: [{ token: [] }],
           params: z.strictObject({ host: HostName }),
-          body: z.strictObject({ reason: z.string().max(1_000).default("") }),
+          body: ChangeBody,
           response: { 200: z.strictObject({ identity: AgentIdentity }), ...errors },
         },
       },
-      async (request) => ({
-        identity: orRefuse(
-          await enrolment.change(request.params.host, name, access.known(request), request.body.reason),
-        ),
-      }),
+      async (request) => {
+        const { reason, site } = request.body;
+        const whose = subjectOf(request.params.host, site);
+        return { identity: orRefuse(await enrolment.change(whose, name, access.known(request), reason)) };
+      },
     );
 };

@@ -159,14 +159,20 @@ export interface TokenRequest {
   readonly ttl_ms: number;
 }
 
+/** Whose identity: names of site servers are of their site alone. */
+export type IdentitySubject =
+  | { readonly kind: "agent"; readonly host: string }
+  | { readonly kind: "site"; readonly site: string; readonly host: string };
+
 export interface EnrolmentPort {
   identities(): readonly AgentIdentity[];
   tokens(): readonly EnrolmentToken[];
   /** `text` is told once, here. */
   createToken(request: TokenRequest, by: Principal): Promise<{ text: string; token: EnrolmentToken } | Refused>;
   withdrawToken(tokenId: string, by: Principal): Promise<EnrolmentToken | Refused>;
+  /** A site server is sent no commands, so that it cannot be quarantined: refused. */
   change(
-    host: string,
+    whose: IdentitySubject,
     to: "revoke" | "quarantine" | "readmit",
     by: Principal,
     reason: string,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Agent, AgentConfig, createAgent, createBusLink } from "@homeostat/agent";
 import { type Control, ControlConfig, createControl } from "@homeostat/agent/control";
-import { type Bus, type Log, PluginManifest, signRelease, topics } from "@homeostat/schemas";
+import { type Bus, JobState, type Log, PluginManifest, signRelease, topics } from "@homeostat/schemas";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { agentApi } from "../agent-api.ts";
@@ -135,7 +135,9 @@ describe("a person at the command line of a fleet", () => {
     expect((await run("agents")).out).toMatch(/^host +state.*\nweb-1 +online.*\nweb-2 +online/);
     expect((await run("agents --labels role=db")).out).toBe("no agents");
     expect((await run("agents show web-1")).out).toContain("role=web");
-    await expect(run("agents --labels role_in_(")).rejects.toThrow(/column \d+/);
+    const unreadable = { name: "UsageError", message: expect.stringMatching(/column \d+/) };
+    await expect(run("agents --labels role_in_(")).rejects.toMatchObject(unreadable);
+    await expect(run("agents --state bogus")).rejects.toThrow("--state bogus: want one of online, ");
     await expect(run("agents show web-9")).rejects.toThrow('no agent "web-9"');
   });
 
@@ -176,7 +178,7 @@ describe("a person at the command line of a fleet", () => {
   it("is asked for nothing when only looking: --dry-run", async () => {
     const before = (await run("jobs --json")).out;
     const { out } = await run("run files.free --all --dry-run");
-    expect(out).toContain("would run on 2 hosts, risk destructive\nneeds 1 approvals by others");
+    expect(out).toContain("would run on 2 hosts, risk destructive\nneeds 1 approval by others");
     expect((await run("jobs --json")).out).toBe(before);
   });
 
@@ -186,12 +188,39 @@ describe("a person at the command line of a fleet", () => {
     await expect.poll(() => control.jobs({ states: ["running"] }).length, { timeout: 5_000 }).toBe(1);
     const jobId = control.jobs({ states: ["running"] })[0]?.job_id ?? "";
     ctrlC.abort();
-    expect(await waiting).toMatchObject({ code: EXIT.stoppedEarly, err: expect.stringContaining(`cancel ${jobId}`) });
+    const cut = await waiting;
+    expect(cut).toMatchObject({ code: EXIT.stoppedEarly, err: expect.stringContaining(`cancel ${jobId}`) });
+    const summary = { type: "summary", job_id: jobId, state: "running", exit_code: EXIT.stoppedEarly };
+    expect(lines(cut.out).at(-1)).toMatchObject({ ...summary, invocations: [{ host: "web-1" }] });
     expect((await run(`job ${jobId} --wait-for 1s`)).code).toBe(EXIT.timedOutWaiting);
     expect((await run(`cancel ${jobId}`)).code).toBe(0);
     expect((await run(`job ${jobId} --follow`)).code).toBe(EXIT.failed);
     expect((await run(`job ${jobId}`)).out).toMatch(/web-1 +cancelled/);
     expect((await run(`cancel ${jobId}`)).code).toBe(EXIT.refused);
+  });
+
+  it("is told which hosts were never sent anything, where errors stopped the job", async () => {
+    const { code, err } = await run("run seven --all");
+    expect(code).toBe(EXIT.failed);
+    expect(err).toMatch(/^web-\d +not sent/m);
+    expect(err).toMatch(/\(.*\b1 not sent\b.*\)/);
+    const { jobs } = JSON.parse((await run("jobs --executor seven --limit 1 --json")).out);
+    expect((await run(`job ${jobs[0].job_id}`)).out).toMatch(/web-\d +not sent/);
+    expect(lines((await run(`job ${jobs[0].job_id} --state queued --json`)).out)[1]).toMatchObject({ state: "queued" });
+    expect((await run("jobs")).out).toContain("1 not sent, 1 failed");
+  });
+
+  it("finds jobs by what the list of them shows, and is told what it cannot ask for", async () => {
+    expect((await run("jobs --executor hello")).out).toMatch(/^job .*\n(\S+ +succeeded +hello .*\n?)+$/);
+    expect((await run("jobs --executor hello --limit 1")).out.split("\n")).toHaveLength(2);
+    expect((await run("jobs --executor exec.run --state running,failed")).out).toMatch(/ seven /);
+    expect((await run("jobs --executor noise")).out).toBe("no jobs");
+    const wrong = (message: string) => ({ name: "UsageError", message });
+    await expect(run("jobs --limit 0")).rejects.toMatchObject(wrong("--limit 0: want a number from 1 to 1000"));
+    await expect(run("jobs --state bogus")).rejects.toMatchObject(
+      wrong(`--state bogus: want one of ${JobState.options.join(", ")}`),
+    );
+    await expect(run("job any --state bogus")).rejects.toThrow("--state bogus: want one of queued, ");
   });
 
   it("tells programs everything as lines of JSON", async () => {

@@ -3,6 +3,7 @@ import { AgentRow } from "@homeostat/analytics";
 import { z } from "zod";
 import { agentsOf } from "./all-agents.ts";
 import { connectTo } from "./client.ts";
+import { wordIn } from "./flag-values.ts";
 import { FLAGS } from "./flags.ts";
 import { ago, style, table } from "./style.ts";
 import { printable } from "./terminal-text.ts";
@@ -16,7 +17,8 @@ const labelText = (labels: AgentRow["labels"]): string =>
 
 const list: Verb = async ({ args, env, out }) => {
   const { values } = parseArgs({ args: [...args], options: FLAGS.agents });
-  const { labels, site, state } = values;
+  const { labels, site } = values;
+  const state = values.state === undefined ? undefined : wordIn("state", values.state, AgentRow.shape.state.options);
   const agents = await agentsOf(connectTo(values, env), { labels, site, state });
   if (values.json) out(JSON.stringify({ agents }));
   else if (agents.length === 0) out("no agents");

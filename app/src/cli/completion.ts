@@ -10,6 +10,7 @@ import {
   zshCompletion,
 } from "../completion.ts";
 import { type ApiClient, ApiError, connectTo } from "./client.ts";
+import { FLAG_VALUES } from "./flag-values.ts";
 import { FLAGS } from "./flags.ts";
 import { UsageError, type Verb } from "./verb.ts";
 
@@ -43,6 +44,12 @@ export const completedVerbs = (): readonly Completed[] =>
       verb,
       flags: flags.map(([name]) => name),
       valued: flags.filter(([, { type }]) => type === "string").map(([name]) => name),
+      values: Object.fromEntries(
+        flags.flatMap(([name]) => {
+          const known = FLAG_VALUES[`${verb} ${name}`] ?? FLAG_VALUES[name];
+          return known === undefined ? [] : [[name, known]];
+        }),
+      ),
       names: ARGUMENTS[verb] ?? null,
     };
   });

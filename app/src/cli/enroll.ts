@@ -107,17 +107,42 @@ const list: Verb = async ({ args, env, out }) => {
   return 0;
 };
 
+/** Which identity is meant, in the API's words. */
+const kindIn = ({ for: kind, site }: { readonly for: string; readonly site?: string | undefined }) => {
+  if (kind !== "agent" && kind !== "site") throw new UsageError(`--for ${kind}: want agent or site`);
+  if (kind === "site" && site === undefined) throw new UsageError("give the site of the site server: --site SITE");
+  if (kind === "agent" && site !== undefined)
+    throw new UsageError("--site is of a site server (--for site): the name of a host is enough");
+  return { kind, ...(site !== undefined && { site }) };
+};
+
+/** What somebody still has to do before it is let in again; its old certificates stay without force. */
+const stillToDo = ({ kind, host, site }: AgentIdentity): readonly string[] => [
+  `${host} may enrol again; until then it is not let in, since none of its certificates counts`,
+  `  1. homeostat enroll token${kind === "site" ? " --for site" : ""} --site ${site} --host ${host}`,
+  kind === "site"
+    ? `  2. there, put the token where site.token says, remove the folder "site" of its data_dir, and start it again`
+    : "  2. there, enrol with the token: homeostat-agent enroll says which folder to remove first",
+];
+
+const told = (identity: AgentIdentity): string => {
+  const { kind, host, site, state, certificates } = identity;
+  if (state === "active" && certificates.length === 0) return stillToDo(identity).join("\n");
+  return kind === "site" ? `site server ${host} of ${site} is ${state}` : `${host} is ${state}`;
+};
+
 const change =
   (to: "revoke" | "quarantine" | "readmit"): Verb =>
   async ({ args, env, out, err }) => {
     const options = FLAGS[`enroll ${to}`];
     const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
-    const host = one(positionals, "host");
+    const host = one(positionals, "host, or name of a site server");
+    const body = { reason: values.reason, ...kindIn(values) };
     return refusalToExitCode(err, async () => {
       const path = `/api/v1/identities/${encodeURIComponent(host)}/${to}`;
       const shape = z.object({ identity: AgentIdentity });
-      const { identity } = await connectTo(values, env).post(path, { reason: values.reason }, shape);
-      out(values.json ? JSON.stringify({ identity }) : `${identity.host} is ${identity.state}`);
+      const { identity } = await connectTo(values, env).post(path, body, shape);
+      out(values.json ? JSON.stringify({ identity }) : told(identity));
       return 0;
     });
   };

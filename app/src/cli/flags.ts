@@ -17,6 +17,12 @@ const TARGETS = {
   all: { type: "boolean", default: false },
 } as const;
 
+/** Whose identity: of a host, or of a site server of this site. */
+const IDENTITY = {
+  for: { type: "string", default: "agent" },
+  site: { type: "string" },
+} as const;
+
 /** What becomes a job: how fast, for how long, and whether to wait for it. */
 const JOB = {
   wait: { type: "boolean", default: false },
@@ -137,9 +143,9 @@ export const FLAGS = {
   "enroll tokens": COMMON,
   "enroll withdraw": COMMON,
   "enroll list": { ...COMMON, state: { type: "string" } },
-  "enroll revoke": { ...COMMON, reason: { type: "string", default: "" } },
-  "enroll quarantine": { ...COMMON, reason: { type: "string", default: "" } },
-  "enroll readmit": { ...COMMON, reason: { type: "string", default: "" } },
+  "enroll revoke": { ...COMMON, ...IDENTITY, reason: { type: "string", default: "" } },
+  "enroll quarantine": { ...COMMON, ...IDENTITY, reason: { type: "string", default: "" } },
+  "enroll readmit": { ...COMMON, ...IDENTITY, reason: { type: "string", default: "" } },
   audit: { ...COMMON, from: { type: "string" }, follow: { type: "boolean", default: false } },
   "audit verify": COMMON,
   shell: {

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { type ApiClient, ApiError } from "./client.ts";
 import { EXIT, exitCodeOf } from "./exit-code.ts";
 import { HostOutput } from "./host-output.ts";
+import { isQueueKnown, stateWord } from "./job-words.ts";
 import { countsOf, progressLine, progressText } from "./progress-line.ts";
 import { style, table } from "./style.ts";
 import type { VerbInput } from "./verb.ts";
@@ -98,16 +99,17 @@ const fillIn = async (api: ApiClient, known: Known, output: HostOutput): Promise
 
 const told = (known: Known, err: (line: string) => void): void => {
   const { job, states, results } = known;
+  const word = (state: InvocationState): string => (isQueueKnown(states.values(), job) ? stateWord(state, job) : state);
   const not = [...states].filter(([, state]) => state !== "succeeded").toSorted(([a], [b]) => (a < b ? -1 : 1));
   if (not.length > 0) {
     const rows = not.slice(0, NAMED_MAX).map(([host, state]) => {
       const result = results.get(host);
-      return [host, state, result?.exit_code?.toString() ?? "", result?.message ?? ""];
+      return [host, word(state), result?.exit_code?.toString() ?? "", result?.message ?? ""];
     });
     err(table([["host", "state", "exit", "why"], ...rows]));
     if (not.length > NAMED_MAX) err(`and ${not.length - NAMED_MAX} more: homeostat job ${job.job_id}`);
   }
-  const counts = Object.entries(countsOf(states.values())).map(([state, count]) => `${count} ${state}`);
+  const counts = [...Map.groupBy(states.values(), word)].map(([state, hosts]) => `${hosts.length} ${state}`);
   const why = job.message === "" ? "" : `: ${job.message}`;
   err(style("bold", `job ${job.job_id} ${job.state}${counts.length === 0 ? "" : ` (${counts.join(", ")})`}${why}`));
 };
@@ -117,6 +119,16 @@ const codeOf = ({ job, states, results }: Known, passesExitCode: boolean): numbe
   if (!passesExitCode || job.hosts.length !== 1 || code !== EXIT.failed) return code;
   const exit = results.get(job.hosts[0] ?? "")?.exit_code ?? null;
   return exit === null || exit === 0 ? code : exit;
+};
+
+/** The last line for programs: also of a job that goes on without us, as it was last heard of. */
+const summary = ({ job, states, results }: Known, exitCode: number): string => {
+  const invocations = [...states].map(([host, state]) => {
+    const result = results.get(host);
+    return { host, state, exit_code: result?.exit_code ?? null, message: result?.message ?? "" };
+  });
+  const { job_id, state } = job;
+  return JSON.stringify({ type: "summary", job_id, state, exit_code: exitCode, invocations });
 };
 
 const stillGoesOn = (jobId: string): string =>
@@ -136,7 +148,13 @@ export const followJob = async (
   };
   const beganUnixMs = Date.now();
   const line = progressLine(() =>
-    progressText({ states: known.states, total: known.states.size, beganUnixMs, nowUnixMs: Date.now() }),
+    progressText({
+      states: known.states,
+      total: known.states.size,
+      batch: job.request.batch,
+      beganUnixMs,
+      nowUnixMs: Date.now(),
+    }),
   );
   const say = (write: (text: string) => void) => (text: string) => line.around(() => write(text));
   const silent = (): void => undefined;
@@ -156,24 +174,15 @@ export const followJob = async (
   } catch (error) {
     line.stop();
     if (!signal.aborted && !timeIsOver.aborted) throw error;
+    const cut = signal.aborted ? EXIT.stoppedEarly : EXIT.timedOutWaiting;
+    if (options.isJson) out(summary(known, cut));
     err(stillGoesOn(job.job_id));
-    return signal.aborted ? EXIT.stoppedEarly : EXIT.timedOutWaiting;
+    return cut;
   } finally {
     line.stop();
   }
   const code = codeOf(known, options.passesExitCode);
-  if (options.isJson) {
-    const invocations = [...known.states].map(([host, state]) => ({
-      host,
-      state,
-      ...ofResult(known.results.get(host)),
-    }));
-    out(JSON.stringify({ type: "summary", job_id: job.job_id, state: known.job.state, exit_code: code, invocations }));
-  } else if (job.hosts.length > 1 || code !== EXIT.succeeded) told(known, err);
+  if (options.isJson) out(summary(known, code));
+  else if (job.hosts.length > 1 || code !== EXIT.succeeded) told(known, err);
   return code;
 };
-
-const ofResult = (result: { exit_code: number | null; message: string } | undefined) => ({
-  exit_code: result?.exit_code ?? null,
-  message: result?.message ?? "",
-});

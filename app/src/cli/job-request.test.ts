@@ -69,6 +69,7 @@ describe("what is asked for at the command line", () => {
     [{ percent: "101" }, "--percent 101"],
     [{ concurrency: "1.5" }, "--concurrency 1.5: want a whole number"],
     [{ timeout: "soon" }, "--timeout soon"],
+    [{ timeout: "0s" }, "--timeout 0s: want more than zero"],
     [{ timeout: "2h" }, "timeout_ms"],
     [{ arg: ["novalue"] }, "--arg novalue: want NAME=VALUE"],
     [{ args: "[1]" }, "--args [1]: want a JSON object"],
@@ -166,7 +167,13 @@ describe("tables and progress", () => {
       ["c", "running"],
       ["d", "queued"],
     ] as const);
-    const text = progressText({ states, total: 4, beganUnixMs: 0, nowUnixMs: 4000 });
-    expect(text).toBe("2/4 ended, wave 2, queued 1, running 1, succeeded 1, failed 1; 0.5/s, about 4 s left");
+    const text = (batch: { ramp: boolean; concurrency_max: number }) =>
+      progressText({ states, total: 4, batch, beganUnixMs: 0, nowUnixMs: 4000 });
+    const rest = "queued 1, running 1, succeeded 1, failed 1; 0.5/s, about 4 s left";
+    expect(text({ ramp: true, concurrency_max: 100 })).toBe(`2/4 ended, wave 2, ${rest}`);
+    // Of waves 1 and 2 both have begun; a third one of full size slides.
+    expect(text({ ramp: true, concurrency_max: 2 })).toBe(`2/4 ended, wave 2, ${rest}`);
+    expect(text({ ramp: true, concurrency_max: 1 })).toBe(`2/4 ended, ${rest}`);
+    expect(text({ ramp: false, concurrency_max: 100 })).toBe(`2/4 ended, ${rest}`);
   });
 });

@@ -1,6 +1,7 @@
 import { CommandArgs, JobRequest, Risk } from "@homeostat/schemas";
 import { z } from "zod";
 import { parseDurationMs } from "../duration.ts";
+import { wordIn } from "./flag-values.ts";
 import { type TargetFlags, targetsOf, wholeNumberIn } from "./targets.ts";
 import { UsageError } from "./verb.ts";
 
@@ -24,7 +25,8 @@ export interface RunFlags extends TargetFlags {
 
 export const durationIn = (flag: string, text: string): number => {
   const ms = parseDurationMs(text);
-  if (ms === null || ms <= 0) throw new UsageError(`--${flag} ${text}: want a number and a unit, as 30s, 5m or 2h`);
+  if (ms === null) throw new UsageError(`--${flag} ${text}: want a number and a unit, as 30s, 5m or 2h`);
+  if (ms === 0) throw new UsageError(`--${flag} ${text}: want more than zero`);
   return ms;
 };
 
@@ -77,12 +79,6 @@ const batchOf = (flags: RunFlags) => {
   };
 };
 
-const riskOf = (text: string): Risk => {
-  const risk = Risk.safeParse(text);
-  if (!risk.success) throw new UsageError(`--risk ${text}: want one of ${Risk.options.join(", ")}`);
-  return risk.data;
-};
-
 /** A name with a dot is an executor; a plain word is a command that the hosts' own configuration declares. */
 export const jobRequestOf = (what: string, flags: RunFlags): JobRequest => {
   const args = argsOf(flags);
@@ -97,7 +93,7 @@ export const jobRequestOf = (what: string, flags: RunFlags): JobRequest => {
     reason: flags.reason,
     ...(timeout !== undefined && { timeout_ms: durationIn("timeout", timeout) }),
     ...(expires !== undefined && { expires_ms: durationIn("expires", expires) }),
-    ...(risk !== undefined && { risk: riskOf(risk) }),
+    ...(risk !== undefined && { risk: wordIn("risk", risk, Risk.options) }),
   });
   if (parsed.success) return parsed.data;
   throw new UsageError(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("\n"));

@@ -1,44 +1,70 @@
 import { parseArgs } from "node:util";
-import { Job } from "@homeostat/schemas";
+import { InvocationState, Job, JobState } from "@homeostat/schemas";
 import { z } from "zod";
 import { type ApiClient, ApiError, connectTo } from "./client.ts";
+import { wordsIn } from "./flag-values.ts";
 import { FLAGS } from "./flags.ts";
 import { followJob, invocationsOf } from "./follow-job.ts";
 import { HostOutput } from "./host-output.ts";
 import { durationIn } from "./job-request.ts";
+import { stateWord } from "./job-words.ts";
 import { refusalToExitCode } from "./run.ts";
 import { ago, style, table } from "./style.ts";
+import { wholeNumberIn } from "./targets.ts";
 import { printable } from "./terminal-text.ts";
 import { one, type Verb, type VerbInput } from "./verb.ts";
 
 const OneJob = z.object({ job: Job });
+/** What the API tells in one answer. */
+const JOBS_MAX = 1_000;
 /** Hosts that `homeostat job` lists; --state and --host narrow it. */
 const LISTED_MAX = 500;
 
 const asked = ({ executor, args }: Job["request"]): string =>
   executor === "exec.run" && typeof args.name === "string" ? args.name : executor;
 
-const countsText = ({ counts }: Pick<Job, "counts">): string =>
-  Object.entries(counts)
-    .filter(([, count]) => count > 0)
-    .map(([state, count]) => `${count} ${state}`)
+const countsText = (job: Pick<Job, "counts" | "state">): string =>
+  InvocationState.options
+    .flatMap((state) => {
+      const count = job.counts[state] ?? 0;
+      return count === 0 ? [] : [`${count} ${stateWord(state, job)}`];
+    })
     .join(", ");
 
+/** Jobs of a declared command are all of one executor, and told apart here: as far back as one answer reaches. */
+const jobsOf = async (
+  api: ApiClient,
+  query: URLSearchParams,
+  { executor, limit, err }: { executor: string | undefined; limit: number; err: VerbInput["err"] },
+): Promise<readonly Job[]> => {
+  const isDeclared = executor !== undefined && !executor.includes(".");
+  if (executor !== undefined) query.set("executor", isDeclared ? "exec.run" : executor);
+  query.set("limit", String(isDeclared ? JOBS_MAX : limit));
+  const { jobs: found } = await api.get(`/api/v1/jobs?${query}`, z.object({ jobs: z.array(Job) }));
+  if (!isDeclared) return found;
+  const named = found.filter(({ request }) => asked(request) === executor).slice(0, limit);
+  if (named.length < limit && found.length === JOBS_MAX)
+    err(`(looked through the newest ${JOBS_MAX} declared commands only)`);
+  return named;
+};
+
 /** `homeostat jobs`. */
-export const jobs: Verb = async ({ args, env, out }) => {
+export const jobs: Verb = async ({ args, env, out, err }) => {
   const { values } = parseArgs({ args: [...args], options: FLAGS.jobs });
-  const { state, by: requested_by, executor, host, limit } = values;
-  const query = new URLSearchParams({ limit });
-  for (const [name, value] of Object.entries({ state, requested_by, executor, host }))
+  const { by: requested_by, executor, host } = values;
+  const state = values.state === undefined ? undefined : [...wordsIn("state", values.state, JobState.options)].join();
+  const limit = wholeNumberIn("limit", values.limit, [1, JOBS_MAX]);
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries({ state, requested_by, host }))
     if (value !== undefined) query.set(name, value);
-  const found = await connectTo(values, env).get(`/api/v1/jobs?${query}`, z.object({ jobs: z.array(Job) }));
-  if (values.json) out(JSON.stringify(found));
-  else if (found.jobs.length === 0) out("no jobs");
+  const found = await jobsOf(connectTo(values, env), query, { executor, limit, err });
+  if (values.json) out(JSON.stringify({ jobs: found }));
+  else if (found.length === 0) out("no jobs");
   else
     out(
       table([
         ["job", "state", "what", "hosts", "by", "asked", "outcomes"],
-        ...found.jobs.map((job) => [
+        ...found.map((job) => [
           job.job_id,
           job.state,
           asked(job.request),
@@ -66,30 +92,32 @@ const showJob = (job: Job, out: VerbInput["out"]): void => {
   line("message", job.message);
 };
 
+interface JobFlags {
+  readonly host: string | undefined;
+  readonly states: ReadonlySet<InvocationState> | null;
+  readonly raw: boolean;
+  readonly json: boolean;
+}
+
 /** One host's output, or a line for each host. */
 const showInvocations = async (
   api: ApiClient,
   job: Job,
-  {
-    values,
-    out,
-    err,
-  }: Pick<VerbInput, "out" | "err"> & { values: { host?: string; state?: string; raw: boolean; json: boolean } },
+  { values, out, err }: Pick<VerbInput, "out" | "err"> & { values: JobFlags },
 ): Promise<void> => {
   const rows: (readonly string[])[] = [];
   const output = new HostOutput({ hasPrefixes: false, isRaw: values.raw, out, err });
   let more = 0;
   for await (const invocation of invocationsOf(api, job.job_id)) {
     const { host, state, result, is_output_elided } = invocation;
-    if ((values.host !== undefined && values.host !== host) || (values.state !== undefined && values.state !== state))
-      continue;
+    if ((values.host !== undefined && values.host !== host) || values.states?.has(state) === false) continue;
     if (values.json) out(JSON.stringify({ type: "invocation", ...invocation }));
     else if (values.host !== undefined && result !== null) {
       if (is_output_elided) err("(its output is old and stands in the table of results alone)");
       output.ended(host, result);
       err(`${host} ${state}${result.exit_code === null ? "" : `, exit code ${result.exit_code}`} ${result.message}`);
     } else if (rows.length < LISTED_MAX) {
-      rows.push([host, state, result?.exit_code?.toString() ?? "", result?.message ?? ""]);
+      rows.push([host, stateWord(state, job), result?.exit_code?.toString() ?? "", result?.message ?? ""]);
     } else more += 1;
   }
   if (rows.length > 0) out(table([["host", "state", "exit", "message"], ...rows]));
@@ -101,6 +129,7 @@ export const job: Verb = async ({ args, env, out, err, signal }) => {
   const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: FLAGS.job });
   const jobId = one(positionals, "job");
   const waitMs = values["wait-for"] === undefined ? null : durationIn("wait-for", values["wait-for"]);
+  const states = values.state === undefined ? null : wordsIn("state", values.state, InvocationState.options);
   const api = connectTo(values, env);
   const { job: found } = await api.get(`/api/v1/jobs/${encodeURIComponent(jobId)}?limit=0`, OneJob);
   if (values.follow || waitMs !== null)
@@ -112,9 +141,8 @@ export const job: Verb = async ({ args, env, out, err, signal }) => {
     });
   if (values.json) out(JSON.stringify({ type: "job", job: found }));
   else if (values.host === undefined) showJob(found, out);
-  const { host, state, raw, json } = values;
-  const narrowed = { raw, json, ...(host !== undefined && { host }), ...(state !== undefined && { state }) };
-  await showInvocations(api, found, { values: narrowed, out, err });
+  const { host, raw, json } = values;
+  await showInvocations(api, found, { values: { host, states, raw, json }, out, err });
   return 0;
 };
 

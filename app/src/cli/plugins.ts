@@ -1,12 +1,13 @@
-import { createHash, createPrivateKey } from "node:crypto";
+import { createHash, createPrivateKey, type KeyObject } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
-import { PluginManifest, PluginRelease, PluginWish, signRelease } from "@homeostat/schemas";
+import { PluginManifest, PluginRelease, type PluginStatus, PluginWish, signRelease } from "@homeostat/schemas";
 import { z } from "zod";
 import { agentsOf } from "./all-agents.ts";
 import { connectTo } from "./client.ts";
 import { FLAGS } from "./flags.ts";
+import { readJsonFile } from "./json-file.ts";
 import { publishArtefact } from "./publish-artefact.ts";
 import { refusalToExitCode } from "./run.ts";
 import { table } from "./style.ts";
@@ -23,6 +24,14 @@ const targetText = ({ hosts, labels, site, percent }: PluginWish["targets"]): st
     ...(site === undefined ? [] : [`site ${site}`]),
     ...(percent === undefined ? [] : [`${percent} %`]),
   ].join("; ");
+
+/** What ships with the agent has the agent's version. */
+const wishText = ({ release: { manifest }, enabled, targets }: PluginWish): string => {
+  const { name, version, run } = manifest;
+  const which = run === "builtin" ? name : `${name} ${version}`;
+  if (!enabled) return `${which} is disabled on ${targetText(targets)}`;
+  return `${which}${run === "builtin" ? ", as it ships with the agent," : ""} on ${targetText(targets)}`;
+};
 
 const list: Verb = async ({ args, env, out }) => {
   const { values } = parseArgs({ args: [...args], options: FLAGS["plugins list"] });
@@ -50,12 +59,12 @@ const list: Verb = async ({ args, env, out }) => {
   if (wishes.length > 0)
     out(
       `\n${table([
-        ["wished", "version", "on", "pinned", "by"],
-        ...wishes.map(({ release, targets, pinned, wished_by }) => [
-          release.manifest.name,
-          release.manifest.version,
+        ["wished", "version", "on", "how", "by"],
+        ...wishes.map(({ release: { manifest }, targets, pinned, enabled, wished_by }) => [
+          manifest.name,
+          manifest.run === "builtin" ? "the agent's" : manifest.version,
           targetText(targets),
-          pinned ? "yes" : "",
+          [...(pinned ? ["pinned"] : []), ...(enabled ? [] : ["disabled"])].join(", "),
           wished_by,
         ]),
       ])}`,
@@ -63,39 +72,66 @@ const list: Verb = async ({ args, env, out }) => {
   return 0;
 };
 
-/** How plugins fare on the hosts; exit code 1 when any has failed. */
-const status: Verb = async ({ args, env, out }) => {
+/** Of a plugin that none of these hosts tells of: what is known of it all the same; null when nobody has ever heard of it. */
+const elsewhere = (name: string, { releases, wishes }: z.infer<typeof Catalog>): string | null => {
+  const wished = wishes.filter(({ release }) => release.manifest.name === name);
+  if (wished.length > 0) return `wished, and not there yet: ${wished.map(wishText).join("; ")}`;
+  const isPublished = releases.some(({ manifest }) => manifest.name === name);
+  return isPublished ? `${name} is published, and wished nowhere` : null;
+};
+
+const statusTable = (rows: readonly (PluginStatus & { readonly host: string })[]): string =>
+  table([
+    ["host", "plugin", "version", "state", "pinned", "failed last"],
+    ...rows.map(({ host, name, version, state, pinned, last_failed }) => [
+      host,
+      name,
+      version,
+      state,
+      pinned ? "yes" : "",
+      last_failed === null ? "" : `${last_failed.version}: ${last_failed.reason}`,
+    ]),
+  ]);
+
+/** How plugins fare on the hosts; exit code 1 when any has failed, or when nobody has heard of one that is named. */
+const status: Verb = async ({ args, env, out, err }) => {
   const options = FLAGS["plugins status"];
   const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
   const { labels, site } = values;
-  const agents = await agentsOf(connectTo(values, env), { labels, site });
+  const api = connectTo(values, env);
+  const agents = await agentsOf(api, { labels, site });
   const rows = agents.flatMap(({ host, plugins }) =>
     plugins
       .filter(({ name }) => positionals.length === 0 || positionals.includes(name))
       .map((plugin) => ({ host, ...plugin })),
   );
   if (values.json) out(JSON.stringify({ plugins: rows }));
-  else if (rows.length === 0) out("no such plugin anywhere");
-  else
-    out(
-      table([
-        ["host", "plugin", "version", "state", "pinned", "failed last"],
-        ...rows.map(({ host, name, version, state, pinned, last_failed }) => [
-          host,
-          name,
-          version,
-          state,
-          pinned ? "yes" : "",
-          last_failed === null ? "" : `${last_failed.version}: ${last_failed.reason}`,
-        ]),
-      ]),
-    );
-  return rows.some(({ state }) => state === "failed" || state === "backing_off") ? 1 : 0;
+  else if (rows.length > 0) out(statusTable(rows));
+  else if (positionals.length === 0) out("no plugins");
+  const missing = positionals.filter((name) => rows.every((row) => row.name !== name));
+  const catalog = missing.length === 0 ? { releases: [], wishes: [] } : await api.get("/api/v1/plugins", Catalog);
+  let isUnknown = false;
+  for (const name of missing) {
+    const known = elsewhere(name, catalog);
+    if (known === null) err(`homeostat: no plugin ${name}: neither published, nor wished, nor on any of these hosts`);
+    else if (!values.json) out(known);
+    isUnknown ||= known === null;
+  }
+  return isUnknown || rows.some(({ state }) => state === "failed" || state === "backing_off") ? 1 : 0;
 };
 
-const keyOf = (path: string | undefined) => {
+const keyOf = (path: string | undefined): KeyObject => {
   if (path === undefined) throw new UsageError("give the publisher's private key (Ed25519, PEM): --key FILE");
-  return createPrivateKey(readFileSync(path));
+  const pem = readFileSync(path);
+  const wanted = `${path}: want a private Ed25519 key in PEM, without a passphrase`;
+  let key: KeyObject;
+  try {
+    key = createPrivateKey(pem);
+  } catch (cause) {
+    throw new UsageError(pem.includes("PUBLIC KEY-----") ? `${wanted}; this is a public one` : wanted, { cause });
+  }
+  if (key.asymmetricKeyType === "ed25519") return key;
+  throw new UsageError(`${wanted}; this one is for ${key.asymmetricKeyType ?? "something else"}`);
 };
 
 /** Packs a folder and signs it: an artefact, and beside it its release. */
@@ -119,7 +155,7 @@ const sign: Verb = async ({ args, out }) => {
   const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
   const path = one(positionals, "artefact (.tar.gz)");
   if (values.manifest === undefined) throw new UsageError("give the manifest that stands in it: --manifest FILE");
-  const manifest = PluginManifest.parse(JSON.parse(readFileSync(values.manifest, "utf8")));
+  const manifest = readJsonFile(values.manifest, PluginManifest);
   const artefact = readFileSync(path);
   const sha256 = createHash("sha256").update(artefact).digest("hex");
   const release = signRelease({ manifest, sha256, sizeBytes: artefact.length }, keyOf(values.key));
@@ -142,7 +178,7 @@ const publish: Verb = async ({ args, env, out, err }) => {
 };
 
 const configOf = (path: string | undefined): unknown =>
-  path === undefined ? {} : JSON.parse(readFileSync(path, "utf8"));
+  path === undefined ? {} : readJsonFile(path, PluginWish.shape.config);
 
 const wish: Verb = async ({ args, env, out, err }) => {
   const options = FLAGS["plugins wish"];
@@ -159,8 +195,7 @@ const wish: Verb = async ({ args, env, out, err }) => {
   };
   return refusalToExitCode(err, async () => {
     const { wish: made } = await connectTo(values, env).post("/api/v1/plugins/wishes", body, OneWish);
-    const { manifest } = made.release;
-    out(values.json ? JSON.stringify(made) : `${manifest.name} ${manifest.version} on ${targetText(made.targets)}`);
+    out(values.json ? JSON.stringify(made) : wishText(made));
     return 0;
   });
 };

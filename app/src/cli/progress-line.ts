@@ -1,8 +1,9 @@
-import { hasEnded, InvocationState } from "@homeostat/schemas";
+import { hasEnded, InvocationState, type Job } from "@homeostat/schemas";
 import { stateColour } from "./style.ts";
 
 const REDRAW_MS = 200;
 export interface Progressing {
+  readonly batch: Pick<Job["request"]["batch"], "ramp" | "concurrency_max">;
   readonly states: ReadonlyMap<string, InvocationState>;
   readonly total: number;
   readonly beganUnixMs: number;
@@ -15,11 +16,18 @@ export const countsOf = (states: Iterable<InvocationState>): Partial<Record<Invo
   return counts;
 };
 
-/** Waves double from one host on; this is the one that has begun last, from 1. */
-export const waveOf = (begun: number): number => (begun === 0 ? 0 : Math.floor(Math.log2(begun)) + 1);
+/** Waves double from one host on, up to full size; this is the one that has begun last, from 1. null: none, or a window that slides. */
+const waveOf = (begun: number, { ramp, concurrency_max }: Progressing["batch"]): number | null => {
+  if (!ramp || begun === 0) return null;
+  for (let wave = 1, size = 1, end = 0; ; wave += 1, size *= 2) {
+    end += Math.min(size, concurrency_max);
+    if (begun <= end) return wave;
+    if (size >= concurrency_max) return null;
+  }
+};
 
 /** `12/40 ended, wave 4, succeeded 11, failed 1, running 4; 3.1/s, about 9 s left` */
-export const progressText = ({ states, total, beganUnixMs, nowUnixMs }: Progressing): string => {
+export const progressText = ({ states, total, batch, beganUnixMs, nowUnixMs }: Progressing): string => {
   const counts = countsOf(states.values());
   const ended = [...states.values()].filter((state) => hasEnded(state)).length;
   const begun = [...states.values()].filter((state) => state !== "queued").length;
@@ -30,7 +38,8 @@ export const progressText = ({ states, total, beganUnixMs, nowUnixMs }: Progress
   const elapsedS = Math.max(0.001, (nowUnixMs - beganUnixMs) / 1000);
   const perS = ended / elapsedS;
   const left = ended === 0 || ended === total ? "" : `, about ${Math.ceil((total - ended) / perS)} s left`;
-  return `${ended}/${total} ended, wave ${waveOf(begun)}${told.length === 0 ? "" : `, ${told.join(", ")}`}; ${perS.toFixed(1)}/s${left}`;
+  const wave = waveOf(begun, batch);
+  return `${ended}/${total} ended${wave === null ? "" : `, wave ${wave}`}${told.length === 0 ? "" : `, ${told.join(", ")}`}; ${perS.toFixed(1)}/s${left}`;
 };
 
 export interface ProgressLine {

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { PluginRelease } from "@homeostat/schemas";
 import { z } from "zod";
 import type { ApiClient } from "./client.ts";
+import { readJsonFile } from "./json-file.ts";
 
 const LENGTH_BYTES = 4;
 
@@ -11,7 +12,7 @@ export const publishArtefact = async (
   path: string,
   releasePath = `${path}.release.json`,
 ): Promise<PluginRelease> => {
-  const release = Buffer.from(JSON.stringify(JSON.parse(readFileSync(releasePath, "utf8"))));
+  const release = Buffer.from(JSON.stringify(readJsonFile(releasePath, z.json())));
   const length = Buffer.alloc(LENGTH_BYTES);
   length.writeUInt32BE(release.length);
   const body = Buffer.concat([length, release, readFileSync(path)]);

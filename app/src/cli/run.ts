@@ -7,6 +7,7 @@ import { exitCodeOfRefusal } from "./exit-code.ts";
 import { FLAGS } from "./flags.ts";
 import { type FollowOptions, followJob } from "./follow-job.ts";
 import { durationIn, jobRequestOf } from "./job-request.ts";
+import { counted } from "./job-words.ts";
 import { printable } from "./terminal-text.ts";
 import { one, UsageError, type Verb, type VerbInput } from "./verb.ts";
 
@@ -29,8 +30,10 @@ export const tellPreview = (
   }
   const { hosts, risk, needs_approval, waves, sites } = found;
   const where = Object.entries(sites).map(([site, { targeted, of }]) => `${targeted} of ${of} at ${site}`);
-  out(`would run on ${hosts.length} hosts${where.length === 0 ? "" : ` (${where.join(", ")})`}, risk ${risk}`);
-  out(needs_approval === 0 ? "needs nobody's approval" : `needs ${needs_approval} approvals by others`);
+  out(
+    `would run on ${counted(hosts.length, "host")}${where.length === 0 ? "" : ` (${where.join(", ")})`}, risk ${risk}`,
+  );
+  out(needs_approval === 0 ? "needs nobody's approval" : `needs ${counted(needs_approval, "approval")} by others`);
   out(`in waves of ${waves.join(", ")}`);
   for (const host of hosts.slice(0, NAMED_MAX)) out(`  ${printable(host)}`);
   if (hosts.length > NAMED_MAX) out(`  and ${hosts.length - NAMED_MAX} more`);

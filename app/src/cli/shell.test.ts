@@ -15,6 +15,7 @@ import { agentApi } from "../agent-api.ts";
 import { createEmbeddedBus } from "../embedded/bus/index.ts";
 import { RecordedSessions } from "../shell-sessions.ts";
 import { createTranscripts, TranscriptsConfig } from "../transcripts.ts";
+import { EXIT } from "./exit-code.ts";
 import { fleetApi, TOKEN } from "./fleet-api.fixture.ts";
 
 const ignore = () => undefined;
@@ -85,7 +86,7 @@ beforeAll(async () => {
   bus = await createEmbeddedBus({ dir: join(dir, "bus"), topics: topics(), now: Date.now, log });
   control = createControl({
     bus,
-    config: ControlConfig.parse({ policy: { approvals_of: { "shell.open": 0 } } }),
+    config: ControlConfig.parse({ policy: { approvals_of: { "shell.open": 1 } } }),
     dataDir: join(dir, "control"),
     signingKey: keys.privateKey,
     now: Date.now,
@@ -119,8 +120,11 @@ afterAll(async () => {
 /** A person at a terminal of their own. */
 const terminal = (
   ...args: readonly string[]
-): { pty: IPty; sees(pattern: RegExp): Promise<void>; ended: Promise<number> } => {
-  const pty = spawnPty(process.execPath, [HOMEOSTAT, ...args], {
+): { pty: IPty; sees(pattern: RegExp): Promise<RegExpExecArray>; ended: Promise<number> } =>
+  terminalOf(process.execPath, [HOMEOSTAT, ...args]);
+
+const terminalOf = (program: string, args: string[]): ReturnType<typeof terminal> => {
+  const pty = spawnPty(program, args, {
     name: "xterm",
     cols: 97,
     rows: 23,
@@ -134,9 +138,10 @@ const terminal = (
   });
   const ended = new Promise<number>((resolve) => pty.onExit(({ exitCode }) => resolve(exitCode)));
   const sees = (pattern: RegExp) =>
-    new Promise<void>((resolve, reject) => {
+    new Promise<RegExpExecArray>((resolve, reject) => {
       look = () => {
-        if (pattern.test(screen)) resolve();
+        const found = pattern.exec(screen);
+        if (found !== null) resolve(found);
       };
       void ended.then(() => reject(new Error(`ended before it showed ${pattern}:\n${screen}`)));
       look();
@@ -144,10 +149,26 @@ const terminal = (
   return { pty, sees, ended };
 };
 
+const ADA = { name: "ada", roles: ["approver"] } as const;
+
+/** The id of the session that waits for somebody else. */
+const awaited = async ({ sees }: ReturnType<typeof terminal>): Promise<string> => {
+  const [, id = ""] = await sees(/awaits somebody else: homeostat approve (\S+)/);
+  return id;
+};
+const approved = async (one: ReturnType<typeof terminal>): Promise<string> => {
+  const id = await awaited(one);
+  expect(await control.approve(id, ADA)).not.toHaveProperty("refused");
+  return id;
+};
+const stateOf = (id: string) => control.job(id)?.job.state;
+
 describe("homeostat shell, from a terminal through control, site and agent to a host", () => {
   it("is a terminal there: its size, Ctrl-C, and a transcript that is whole", async () => {
-    const { pty, sees, ended } = terminal("shell", "web-1", "--reason", "to see");
+    const one = terminal("shell", "web-1", "--reason", "to see");
+    const { pty, sees, ended } = one;
     await sees(/session \S+ on web-1, recorded/);
+    await approved(one);
     await sees(/[#$] $/);
     pty.write("stty size\r");
     await sees(/23 97\r+\n/);
@@ -168,4 +189,57 @@ describe("homeostat shell, from a terminal through control, site and agent to a 
     expect(text).toContain('"r","111x31"');
     expect(text).toContain("re2sized");
   }, 60_000);
+
+  it("ends with Ctrl-C while it awaits approval, whatever was typed before, and then nobody can approve it", async () => {
+    const one = terminal("shell", "web-1");
+    const id = await awaited(one);
+    one.pty.write("x\x03");
+    expect(await one.ended).toBe(130);
+    expect(stateOf(id)).toBe("cancelled");
+    expect(await control.approve(id, ADA)).toMatchObject({ refused: "wrong_state" });
+  }, 20_000);
+
+  it("is not left running by a command that is told to end", async () => {
+    const one = terminal("shell", "web-1");
+    const id = await approved(one);
+    await one.sees(/[#$] $/);
+    one.pty.kill("SIGTERM");
+    expect(await one.ended).toBe(130);
+    expect(stateOf(id)).toMatch(/^(stopping|cancelled)$/);
+  }, 20_000);
+
+  it("has a usual size where the terminal does not know its own", async () => {
+    const one = terminalOf("/bin/sh", [
+      "-c",
+      'stty cols 0 rows 0; exec "$@"',
+      "sh",
+      process.execPath,
+      HOMEOSTAT,
+      "shell",
+      "web-1",
+    ]);
+    await approved(one);
+    await one.sees(/[#$] $/);
+    one.pty.write("stty size\r");
+    await one.sees(/24 80\r+\n/);
+    one.pty.write("exit\r");
+    expect(await one.ended).toBe(0);
+  }, 20_000);
+
+  it("is refused, as a command is, to a host that is sent nothing: exit code 4", async () => {
+    const become = async (to: "quarantine" | "readmit", state: string) => {
+      expect(await control.identities?.[to]("web-1", "ada", "odd logins")).not.toHaveProperty("refused");
+      await vi.waitFor(() => expect(control.agent("web-1")?.state).toBe(state), { timeout: 10_000 });
+    };
+    await become("quarantine", "quarantined");
+    for (const words of [
+      ["shell", "web-1"],
+      ["run", "hello", "--on", "web-1"],
+    ]) {
+      const one = terminal(...words);
+      await one.sees(/quarantined or revoked, so nothing is sent to them: web-1/);
+      expect(await one.ended).toBe(EXIT.refused);
+    }
+    await become("readmit", "online");
+  }, 20_000);
 });

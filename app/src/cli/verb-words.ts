@@ -167,7 +167,7 @@ export const VERB_WORDS: Readonly<Record<keyof typeof FLAGS, VerbWords>> = {
   "plugins status": {
     part: "On its agents",
     takes: "[NAME]",
-    what: "how plugins fare on each host; 1 when one fails on any",
+    what: "how plugins fare on each host; 1 when one fails on any, or nobody knows NAME",
     examples: ["plugins status", "plugins status disk-report --site berlin"],
   },
   "plugins pack": {
@@ -226,9 +226,9 @@ export const VERB_WORDS: Readonly<Record<keyof typeof FLAGS, VerbWords>> = {
   },
   "enroll revoke": {
     part: "On its agents",
-    takes: "HOST",
+    takes: "HOST|SERVER",
     what: "it may not connect any more",
-    examples: ['enroll revoke db-7 --reason "sold"'],
+    examples: ['enroll revoke db-7 --reason "sold"', "enroll revoke site-3 --for site --site paris"],
   },
   "enroll quarantine": {
     part: "On its agents",
@@ -238,9 +238,9 @@ export const VERB_WORDS: Readonly<Record<keyof typeof FLAGS, VerbWords>> = {
   },
   "enroll readmit": {
     part: "On its agents",
-    takes: "HOST",
-    what: "out of quarantine",
-    examples: ["enroll readmit db-7"],
+    takes: "HOST|SERVER",
+    what: "out of quarantine; after a revocation it may enrol again",
+    examples: ["enroll readmit db-7", "enroll readmit site-3 --for site --site paris"],
   },
   audit: {
     part: "On its agents",

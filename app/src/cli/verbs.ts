@@ -1,11 +1,23 @@
 import { helpOf, overview } from "./help.ts";
 import { UsageError, VERSION, type Verb } from "./verb.ts";
 
+const STATUS_BAD_REQUEST = 400;
+
+/** What the platform could not make sense of was called wrongly. */
+const isBadRequest = (error: unknown): error is Error =>
+  error instanceof Error && error.name === "ApiError" && "status" in error && error.status === STATUS_BAD_REQUEST;
+
 /** Each is loaded when it is asked for: a verb must not wait for what another one needs. */
 const lazily =
   (load: () => Promise<Verb>): Verb =>
-  async (input) =>
-    (await load())(input);
+  async (input) => {
+    const verb = await load();
+    try {
+      return await verb(input);
+    } catch (error) {
+      throw isBadRequest(error) ? new UsageError(error.message, { cause: error }) : error;
+    }
+  };
 
 const help: Verb = async ({ args, out }) => {
   const text = args.length === 0 ? overview() : helpOf(args);

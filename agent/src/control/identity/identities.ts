@@ -406,8 +406,7 @@ class BusIdentities implements Identities {
       const fault = whyNoChange(asked);
       if (fault !== null) return fault;
       const identity = view.identity(key);
-      if (identity === undefined)
-        return refuse("not_enrolled", `${JSON.stringify(key.slice(0, KEY_SHOWN_MAX))} is not enrolled`);
+      if (identity === undefined) return refuse("not_enrolled", this.#whyUnknown(key));
       if (!step.from.includes(identity.state))
         return refuse("wrong_state", `${identity.host} is ${identity.state}: it cannot be ${step.what}`);
       const after = step.to(identity, { ...asked, nowUnixMs: this.#ports.now() });
@@ -418,6 +417,14 @@ class BusIdentities implements Identities {
         audit: () => this.#ports.audit(asked.by, `${after.kind}.${step.what}`, after.host, details),
       };
     });
+  }
+
+  /** Who has taken a site server for an agent is told which. */
+  #whyUnknown(key: string): string {
+    const sites = this.siteServers().flatMap(({ host, site }) => (host === key ? [site] : []));
+    const shown = JSON.stringify(key.replace(/^\/site\//, "site server ").slice(0, KEY_SHOWN_MAX));
+    if (sites.length === 0) return `${shown} is not enrolled`;
+    return `${shown} is not enrolled as a host; it is a site server of ${sites.join(", ")}: name its site`;
   }
 
   mayConnect(host: string, serial: string): string | null {

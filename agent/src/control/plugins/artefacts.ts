@@ -14,6 +14,17 @@ const UNPACK_MS = 120_000;
 const TEMPORARY = ".tmp-";
 const SHA256 = /^[0-9a-f]{64}$/;
 
+/** Why these are not the bytes that the release speaks of; null when they are. */
+export const bytesFlaw = (artefact: Uint8Array, release: PluginRelease): string | null => {
+  if (artefact.length > ARTEFACT_BYTES_MAX) return `the artefact has more than ${ARTEFACT_BYTES_MAX} bytes`;
+  if (artefact.length !== release.size_bytes)
+    return `the artefact has ${artefact.length} bytes, the release says ${release.size_bytes}`;
+  const sha256 = createHash("sha256").update(artefact).digest("hex");
+  return sha256 === release.sha256
+    ? null
+    : `the artefact has the SHA-256 ${sha256}, the release says ${release.sha256}`;
+};
+
 /** Artefacts by their digest, each with its release beside it: `<sha256>.tar.gz` and `<sha256>.json`, the second written last. */
 export class Artefacts {
   readonly #dir: string;
@@ -43,11 +54,9 @@ export class Artefacts {
 
   /** Checks the bytes as an agent will, and stores them durably; or why not. */
   async put(artefact: Uint8Array, release: PluginRelease): Promise<string | null> {
-    if (artefact.length > ARTEFACT_BYTES_MAX) return `the artefact has more than ${ARTEFACT_BYTES_MAX} bytes`;
-    if (artefact.length !== release.size_bytes)
-      return `the artefact has ${artefact.length} bytes, the release says ${release.size_bytes}`;
-    const sha256 = createHash("sha256").update(artefact).digest("hex");
-    if (sha256 !== release.sha256) return `the artefact has the SHA-256 ${sha256}, the release says ${release.sha256}`;
+    const spoilt = bytesFlaw(artefact, release);
+    if (spoilt !== null) return spoilt;
+    const { sha256 } = release;
     const temporary = await mkdtemp(join(this.#dir, TEMPORARY));
     try {
       const packed = join(temporary, "artefact");

@@ -26,8 +26,9 @@ import { labelSelector } from "../labels.ts";
 import { RecordAges } from "../record-ages.ts";
 import type { RecordProof } from "../record-proof.ts";
 import type { Refused } from "../views.ts";
-import { Artefacts } from "./artefacts.ts";
+import { Artefacts, bytesFlaw } from "./artefacts.ts";
 import type { PluginCatalog, PluginHostView, WishRequest } from "./catalog-types.ts";
+import { firstDifference } from "./release-difference.ts";
 import { EVERYBODY, firstStep, nextStep, rolloutDigest } from "./rollout.ts";
 
 const TOPIC = "agent.plugins";
@@ -71,6 +72,8 @@ class FoldedWishes implements PluginCatalog {
   readonly #artefacts: Artefacts;
   readonly #wishes = new Map<string, Held>();
   readonly #listeners = new Set<() => void>();
+  /** Versions that are being published: as many as requests, which hold their artefacts. */
+  readonly #underWay = new Set<string>();
   readonly #ages = new RecordAges();
   #consumer: Consumer | null = null;
 
@@ -117,13 +120,18 @@ class FoldedWishes implements PluginCatalog {
     const distrust = releaseDistrust(release, this.#options.trustedKeys);
     if (distrust !== null) return refused("not_allowed", `${name} ${version}: ${distrust}`);
     const same = this.#release(name, version);
-    if (same !== undefined)
-      return same.sha256 === release.sha256
-        ? same
-        : refused("wrong_state", `${name} ${version} is published already, with other bytes: take a new version`);
+    if (same !== undefined) return againOf(same, release, artefact);
     if (this.#artefacts.isFull) return refused("over_limit", "the catalog is full");
-    const flaw = schemaFlaw(release.manifest) ?? (await this.#artefacts.put(artefact, release));
-    return flaw === null ? release : refused("invalid", `${name} ${version}: ${flaw}`);
+    const which = `${name} ${version}`;
+    // Of two at a time both would find that there is none yet.
+    if (this.#underWay.has(which)) return refused("wrong_state", `${which} is being published right now: ask again`);
+    this.#underWay.add(which);
+    try {
+      const flaw = schemaFlaw(release.manifest) ?? (await this.#artefacts.put(artefact, release));
+      return flaw === null ? release : refused("invalid", `${which}: ${flaw}`);
+    } finally {
+      this.#underWay.delete(which);
+    }
   }
 
   async wish(request: WishRequest): Promise<PluginWish | Refused> {
@@ -297,6 +305,17 @@ class FoldedWishes implements PluginCatalog {
     for (const listener of this.#listeners) listener();
   }
 }
+
+/** What is published already may be published again, to the letter and to the byte. */
+const againOf = (same: PluginRelease, release: PluginRelease, artefact: Uint8Array): PluginRelease | Refused => {
+  const which = `${release.manifest.name} ${release.manifest.version}`;
+  const flaw = bytesFlaw(artefact, release);
+  if (flaw !== null) return refused("invalid", `${which}: ${flaw}`);
+  const difference =
+    same.sha256 === release.sha256 ? firstDifference(same, release) : "its artefact has other bytes than the one there";
+  if (difference === null) return same;
+  return refused("wrong_state", `${which} is published already, and this is not it: ${difference}; take a new version`);
+};
 
 const jsonOf = (value: Uint8Array): unknown => {
   try {

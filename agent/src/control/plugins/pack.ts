@@ -6,6 +6,7 @@ import { PluginManifest, type PluginRelease, signRelease } from "@homeostat/sche
 import { z } from "zod";
 import { ARTEFACT_BYTES_MAX } from "../../host/plugins/install.ts";
 import {
+  flawOf,
   MANIFEST_BYTES_MAX,
   MANIFEST_FILE,
   UNPACKED_BYTES_MAX,
@@ -35,6 +36,9 @@ const MTIME = new Date(946_684_800_000);
 /** Makes the artefact of a directory with a plugin.json, and its signed release. @throws PackError */
 export const packPlugin = async (directory: string, privateKey: KeyObject): Promise<Packed> => {
   const manifest = await readManifest(directory);
+  // As it would be refused when it is published.
+  const flaw = flawOf(directory, manifest);
+  if (flaw !== null) throw new PackError(`${directory}: ${flaw}`);
   const paths = await filesIn(directory, "");
   if (paths.length > UNPACKED_FILES_MAX) throw new PackError(`more than ${UNPACKED_FILES_MAX} files in ${directory}`);
   const artefact = await tarOf(directory, paths);

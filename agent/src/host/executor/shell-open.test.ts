@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Execution, Outcome } from "./executor.ts";
+import { CANCELLED, type Execution, type Outcome } from "./executor.ts";
 import { markedProcesses } from "./marked-processes.ts";
 import { ShellConfig } from "./shell-config.ts";
 import { shellOpen } from "./shell-open.ts";
@@ -61,6 +61,7 @@ const person = () => {
     types: (text: string | Buffer) => type(Buffer.from(text)),
     resizes: (columns: number, rows: number) => size(columns, rows),
     waitsTooLong: () => timeIsOver.abort(),
+    isCancelled: () => timeIsOver.abort(CANCELLED),
   };
 };
 
@@ -151,6 +152,12 @@ describe("a session", () => {
 
   it.each([
     { name: "its time is over", config: {}, act: (ann: ReturnType<typeof person>) => ann.waitsTooLong(), says: "time" },
+    {
+      name: "it is cancelled",
+      config: {},
+      act: (ann: ReturnType<typeof person>) => ann.isCancelled(),
+      says: "the session was ended: it was cancelled",
+    },
     { name: "it lasts as long as the host allows", config: { max_s: 1 }, act: () => undefined, says: "lasted 1 s" },
     { name: "nobody types", config: { idle_s: 1 }, act: () => undefined, says: "nothing was typed for 1 s" },
   ])("is ended with all that runs in it when $name", async ({ config, act, says }) => {

@@ -5,7 +5,7 @@ import { basename } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
-import { type Execution, type Executor, failed, type Outcome, refusalOf } from "./executor.ts";
+import { CANCELLED, type Execution, type Executor, failed, type Outcome, refusalOf } from "./executor.ts";
 import { type LoginUser, loginUser } from "./login-user.ts";
 import { markedProcesses } from "./marked-processes.ts";
 import { CLEAN_PATH } from "./process-group.ts";
@@ -107,7 +107,7 @@ const limits = ({ config }: Session, execution: Execution, end: (why: string) =>
   const idleMs = config.idle_s * 1000;
   const idle = setTimeout(() => end(`nothing was typed for ${config.idle_s} s`), idleMs);
   const longest = setTimeout(() => end(`it lasted ${config.max_s} s`), config.max_s * 1000);
-  const onAbort = (): void => end("its time was over");
+  const onAbort = (): void => end(execution.signal.reason === CANCELLED ? "it was cancelled" : "its time was over");
   execution.signal.addEventListener("abort", onAbort, { once: true });
   if (execution.signal.aborted) onAbort();
   return {
