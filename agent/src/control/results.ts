@@ -23,7 +23,11 @@ export interface ResultPorts {
   fail(message: string, thrown: unknown): void;
 }
 
-const keyOf = ({ command_id, host }: CommandResult): string => `${command_id}\n${host}`;
+interface Way {
+  readonly lane: PublishLane;
+  /** Of what an agent tells: names it among those under way. */
+  readonly key: string | null;
+}
 
 /** Results on their way: first to the bus, then to whoever waits for them, then the agent is told that it may forget. */
 export class Results {
@@ -41,30 +45,35 @@ export class Results {
     if (result.host !== host) count("result_of_another_host");
     else if (!hasEnded(result.state)) count("result_without_an_end");
     else if (isKnown(result)) this.#acknowledge(result);
-    else if (this.#underWay.has(keyOf(result))) count("result_told_again");
-    else {
-      this.#underWay.add(keyOf(result));
-      const record = this.#recordOf(result);
-      const ending = this.#ports.endWith(result, record);
-      if (ending === null) this.#push(result, record, { lane: heardLane, isHeard: true });
-      else
-        ending.then(
-          () => this.#arrived(result),
-          // The term is over.
-          () => undefined,
-        );
+    else this.#take(result, { lane: heardLane, key: `${result.command_id}\n${host}` });
+  }
+
+  #take(result: CommandResult, way: Way & { readonly key: string }): void {
+    if (this.#underWay.has(way.key)) {
+      this.#ports.count("result_told_again");
+      return;
     }
+    this.#underWay.add(way.key);
+    const record = this.#recordOf(result);
+    const ending = this.#ports.endWith(result, record);
+    if (ending === null) this.#push(result, record, way);
+    else
+      ending.then(
+        () => this.#arrived(result, way.key),
+        // The term is over.
+        () => undefined,
+      );
   }
 
   /** It is on the bus, and what follows from that is done. */
-  #arrived(result: CommandResult): void {
-    this.#underWay.delete(keyOf(result));
+  #arrived(result: CommandResult, key: string): void {
+    this.#underWay.delete(key);
     this.#acknowledge(result);
   }
 
   /** Decided by control itself. */
   concluded(result: CommandResult): void {
-    this.#push(result, this.#recordOf(result), { lane: this.#ports.concludedLane, isHeard: false });
+    this.#push(result, this.#recordOf(result), { lane: this.#ports.concludedLane, key: null });
   }
 
   #recordOf(result: CommandResult): OutgoingMessage {
@@ -72,27 +81,23 @@ export class Results {
     return this.#ports.prove({ topic: "agent.results", key: result.host, value });
   }
 
-  #push(
-    result: CommandResult,
-    message: OutgoingMessage,
-    how: { readonly lane: PublishLane; readonly isHeard: boolean },
-  ): void {
+  #push(result: CommandResult, message: OutgoingMessage, way: Way): void {
     const { settled, count } = this.#ports;
     try {
-      how.lane.add(message, (published) => {
+      way.lane.add(message, (published) => {
         if (!published.ok) {
-          this.#pushAgain(published.thrown, () => this.#push(result, message, how));
+          this.#pushAgain(published.thrown, () => this.#push(result, message, way));
           return;
         }
         settled(result);
-        if (how.isHeard) this.#arrived(result);
+        if (way.key !== null) this.#arrived(result, way.key);
       });
     } catch (thrown) {
       // The agent tells it again: nothing is lost by not taking it now.
-      if (thrown instanceof LaneFullError && how.isHeard) {
-        this.#underWay.delete(keyOf(result));
+      if (thrown instanceof LaneFullError && way.key !== null) {
+        this.#underWay.delete(way.key);
         count("results_full");
-      } else this.#pushAgain(thrown, () => this.#push(result, message, how));
+      } else this.#pushAgain(thrown, () => this.#push(result, message, way));
     }
   }
 

@@ -282,11 +282,12 @@ export class Jobs {
       if (this.#ports.isOnBus(result.host)) this.#keepEarly(result);
       return;
     }
-    const wasLost = this.#ports.book.stateOf(result.command_id, result.host) === "lost";
+    // What is being written of it at this moment may say that it is lost.
+    const isBeingWritten = found !== null && this.#tails.has(found.run);
+    const wasLost = isBeingWritten && this.#ports.book.stateOf(result.command_id, result.host) === "lost";
     const run = this.#hear(result);
     if (run === null) return;
-    // What is being written of it at this moment says that it is lost.
-    if (isOver(run.job) || (wasLost && this.#tails.has(run))) this.#amend(run);
+    if (isOver(run.job) || wasLost) this.#amend(run);
     else this.kick(run);
   }
 
@@ -306,8 +307,9 @@ export class Jobs {
    */
   endWith(result: CommandResult, record: OutgoingMessage): Promise<void> | null {
     const found = this.#ports.book.runOf(result.command_id);
-    if (found === null || this.#tails.has(found.run) || this.#kicked.has(found.run)) return null;
+    if (found === null || found.run.open !== 1) return null;
     const { run, number } = found;
+    if (this.#tails.has(run) || this.#kicked.has(run)) return null;
     const bytes = record.value?.byteLength ?? 0;
     const isTooLarge = bytes > MESSAGE_BYTES_MAX || this.#endingBytes + bytes > ENDING_BYTES_MAX;
     if (isTooLarge || this.#ports.isEndAudited(run.job.job_id)) return null;
