@@ -113,7 +113,7 @@ export class Broker {
     const file = join(dir, "server.properties");
     await writeFile(file, properties({ port, controllerPort, advertisedPort: advertisedPort ?? port, dir }));
     const cluster = randomBytes(16).toString("base64url");
-    await run("java", ["-cp", jars, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", file], {
+    await run("java", ["-cp", jars, "kafka.tools.StorageTool", "format", `--cluster-id=${cluster}`, "-c", file], {
       env: environment(),
     });
     return new Broker({ address: `127.0.0.1:${port}`, dir, classPath: jars });
