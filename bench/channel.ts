@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -205,8 +206,10 @@ const measureTiers = async (tiers: Tiers, nats: Nats | null, sizes: Sizes, part:
     const { many, single, nats: peer } = await measureRates(tiers, nats, sizes);
     // Its ten thousand clients have work of their own (pings, collections of garbage), which is nothing to what follows.
     await nats?.stop();
-    // The kernel takes back gigabytes of theirs.
+    // The kernel takes back gigabytes of theirs, and writes out what the rates have left to it: half a minute later it would hold up the
+    // disk while latencies are measured.
     await delay(PEER_GONE_MS);
+    execFileSync("sync");
     const [manyRatio, singleRatio] = [ratios(many, peer), ratios(single, peer)];
     maxRate = of(single, ({ rate }) => rate);
     Object.assign(found, {
