@@ -1,15 +1,8 @@
 import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { ann, type Member, until } from "../../agent/src/control/control-fleet.fixture.ts";
-import {
-  type CommandResult,
-  type Dispatch,
-  dispatchOf,
-  type Job,
-  JobRequest,
-  signCancel,
-} from "../../schemas/src/index.ts";
-import { type World as OpenWorld, openWorld, startWith, undo } from "./control-world.ts";
+import { type Dispatch, dispatchOf, type Job, JobRequest, signCancel } from "../../schemas/src/index.ts";
+import { type World as OpenWorld, openWorld, resultOf, startWith, undo } from "./control-world.ts";
 
 /* Whoever may write to the bus, and has none of control's keys. */
 
@@ -125,19 +118,7 @@ describe("what a stranger puts on the bus", () => {
     const job = await world.member.control.submit(request, ann);
     if ("refused" in job) throw new Error(job.message);
     await until(() => agent.runs.size === 1);
-    const result: CommandResult = {
-      command_id: `${job.job_id}.0`,
-      host: "h0",
-      executor: "service.restart",
-      state: "succeeded",
-      exit_code: 0,
-      stdout: "",
-      stderr: "",
-      output_truncated: false,
-      started_at_unix_ms: 1,
-      ended_at_unix_ms: 2,
-      message: "",
-    };
+    const result = resultOf(`${job.job_id}.0`, "h0", { started_at_unix_ms: 1, ended_at_unix_ms: 2 });
     await world.bus.publish([{ topic: "agent.results", key: "h0", value: bytesOf(result) }]);
     await until(() => turnedAway(world, "unproved agent.results") === 1);
     expect(world.member.control.job(job.job_id)?.job.state).toBe("running");

@@ -2,8 +2,8 @@ import { generateKeyPairSync, sign } from "node:crypto";
 import type { JobEvent } from "@homeostat/agent/control";
 import { describe, expect, it } from "vitest";
 import { ann, type FakeAgent, until } from "../../agent/src/control/control-fleet.fixture.ts";
-import { type CommandResult, identityKey, Job, JobRequest } from "../../schemas/src/index.ts";
-import { openWorld, startWith, undo, type World, watchedBus } from "./control-world.ts";
+import { identityKey, Job, JobRequest } from "../../schemas/src/index.ts";
+import { openWorld, resultOf, startWith, undo, type World, watchedBus } from "./control-world.ts";
 
 /* Agents that are who they say they are, and say what they should not. */
 
@@ -16,21 +16,6 @@ const agentOf = ({ fleet }: World, host: string): FakeAgent => {
   if (agent === undefined) throw new Error(`no agent ${host}`);
   return agent;
 };
-
-const resultOf = (command_id: string, host: string, changes: Partial<CommandResult> = {}): CommandResult => ({
-  command_id,
-  host,
-  executor: "service.restart",
-  state: "succeeded",
-  exit_code: 0,
-  stdout: "",
-  stderr: "",
-  output_truncated: false,
-  started_at_unix_ms: null,
-  ended_at_unix_ms: null,
-  message: "",
-  ...changes,
-});
 
 /** Control has heard all that this agent has said. */
 const isHeard = async (agent: FakeAgent): Promise<void> => {

@@ -88,3 +88,19 @@ export const watchedBus = () => {
   };
   return { published, gate, openBus };
 };
+
+/** As an agent would tell it that did what it was asked. */
+export const resultOf = (command_id: string, host: string, changes: Partial<CommandResult> = {}): CommandResult => ({
+  command_id,
+  host,
+  executor: "service.restart",
+  state: "succeeded",
+  exit_code: 0,
+  stdout: "",
+  stderr: "",
+  output_truncated: false,
+  started_at_unix_ms: null,
+  ended_at_unix_ms: null,
+  message: "",
+  ...changes,
+});

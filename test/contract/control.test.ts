@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ann, bob, eve, type FakeAgent, type Member, until } from "../../agent/src/control/control-fleet.fixture.ts";
 import { type CommandResult, dispatchOf, type Job, JobRequest } from "../../schemas/src/index.ts";
-import { openWorld, startWith, undo, type World } from "./control-world.ts";
+import { openWorld, resultOf, startWith, undo, type World } from "./control-world.ts";
 
 const hostNames = (count: number): string[] => Array.from({ length: count }, (_, index) => `h${index}`);
 
@@ -246,7 +246,7 @@ describe("a control plane that is killed", () => {
       expect(control.job(job.job_id)).toMatchObject({ is_complete: false, job: { counts: { lost: 2 - index } } });
       const [commandId = ""] = agent.runs.keys();
       // A dispatch that it was never part of is not what was lost.
-      agent.say({ type: "result", result: resultFor(`${job.job_id}.7`, agent.host) });
+      agent.say({ type: "result", result: resultOf(`${job.job_id}.7`, agent.host) });
       agent.finish(commandId, "succeeded");
       agent.finish(commandId, "succeeded");
       await until(() => control.jobs({})[0]?.counts.lost !== 2 - index);
@@ -376,7 +376,7 @@ describe("agents", () => {
     agentOf(world, "h1").deed = () => null;
     const job = jobOf(await member.control.submit(request({ targets: { hosts: ["h1"] } }), ann));
     await until(() => agentOf(world, "h1").runs.size === 1);
-    const lie = { ...resultFor(`${job.job_id}.0`, "h1"), stdout: "all well" };
+    const lie = { ...resultOf(`${job.job_id}.0`, "h1"), stdout: "all well" };
     agentOf(world, "h0").say({ type: "result", result: lie });
     await until(() => member.control.health().turned_away.result_of_another_host === 1);
     expect(member.control.job(job.job_id)?.job.counts).toEqual({ delivered: 1 });
@@ -397,7 +397,7 @@ describe("agents", () => {
           ?.invocations.some(({ host, command_id }) => host === "lone" && command_id !== "") === true,
     );
     const sent = member.control.job(job.job_id)?.invocations.find(({ host }) => host === "lone")?.command_id ?? "";
-    await world.bus.publish([{ topic: "agent.results", key: "lone", value: bytesOf(resultFor(sent, "lone")) }]);
+    await world.bus.publish([{ topic: "agent.results", key: "lone", value: bytesOf(resultOf(sent, "lone")) }]);
     expect(await ended(member, job.job_id)).toMatchObject({ state: "succeeded", counts: { succeeded: 2 } });
   });
 });
@@ -416,20 +416,6 @@ const countsBy = ({ results, fleet }: World, { hosts }: Job): Job["counts"] => {
 };
 
 const bytesOf = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
-
-const resultFor = (command_id: string, host: string): CommandResult => ({
-  command_id,
-  host,
-  executor: "service.restart",
-  state: "succeeded",
-  exit_code: 0,
-  stdout: "",
-  stderr: "",
-  output_truncated: false,
-  started_at_unix_ms: null,
-  ended_at_unix_ms: null,
-  message: "",
-});
 
 describe("what others put on agent.commands", () => {
   const dispatch = (world: World, command_id: string, hosts: readonly string[]) =>

@@ -19,7 +19,7 @@ import type { FactQuery } from "../actions/fact-query.ts";
 import { outcomeOf } from "../actions/outcome.ts";
 import type { RemediationConfig } from "../config.ts";
 import type { HeartbeatSeen } from "../guards/guards.ts";
-import type { AlertmanagerPayload } from "../receivers/alertmanager-payload.ts";
+import type { AlertmanagerPayload } from "../receivers/alertmanager-webhook.ts";
 import type { Delivery } from "../receivers/receiver.ts";
 import { webhook } from "../receivers/webhook.ts";
 import { advance } from "./advance.ts";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Incident, Notification } from "@homeostat/schemas";
 import { NotifiedEvent, type RemediationConfig } from "../config.ts";
-import { alertmanagerPayload } from "./alertmanager-payload.ts";
+import { alertmanagerPayload } from "./alertmanager-webhook.ts";
 import type { Delivery } from "./receiver.ts";
 
 type NotifyConfig = RemediationConfig["notify"];

@@ -1,5 +1,5 @@
 import type { WebhookConfig } from "../config.ts";
-import { type AlertmanagerPayload, alertmanagerPayload } from "./alertmanager-payload.ts";
+import { type AlertmanagerPayload, alertmanagerPayload } from "./alertmanager-webhook.ts";
 import type { Delivery, Receiver } from "./receiver.ts";
 
 /** What is read of an answer, for the error's sake. */
