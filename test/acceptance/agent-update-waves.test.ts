@@ -117,9 +117,9 @@ describe("a fleet that is given a new version in waves", { timeout: 120_000 }, (
     expect(done.err).toContain("1 errors, more than 0: 4 hosts are sent nothing");
     const seen = await until(agents, (all) => all.some(({ problems }) => problems.length > 0));
     expect(seen.map(({ agent_version }) => agent_version)).toEqual(HOSTS.map(() => "0.2.0"));
-    const told = seen.filter(({ problems }) => problems.some((problem) => problem.includes("0.3.0 was tried")));
-    expect(told).toHaveLength(1);
-    expect(well(await as("olga")("agents", "--site", "berlin")).out).toContain("update: version 0.3.0 was tried");
+    // One host, and of nothing else: what it says through the channel is not that there is none.
+    expect(seen.flatMap(({ problems }) => problems)).toEqual([expect.stringContaining("version 0.3.0 was tried")]);
+    expect(well(await as("olga")("agents", "--site", "berlin")).out).toContain("1: update: version 0.3.0 was tried");
     const { jobs: updates } = JSON.parse(
       well(await as("olga")("jobs", "--executor", "agent.update", "--state", "failed", "--json")).out,
     ) as { jobs: SeenJob[] };

@@ -134,7 +134,10 @@ class HostAgent implements Agent {
     );
     for (const directory of this.#tail.directories()) this.#watch(directory);
     void this.#subscribe();
-    this.#options.link.onUp?.(() => void this.#beat());
+    this.#options.link.onUp?.(() => {
+      this.#publisher.linkIsUp();
+      void this.#beat();
+    });
     void this.#beat();
   }
 

@@ -14,8 +14,10 @@ export class Publisher {
   readonly #link: Link;
   readonly #log: Log;
   readonly #random: () => number;
-  readonly #stopping = new AbortController();
   #wake: () => void = () => undefined;
+  #endBackOff: () => void = () => undefined;
+  #isStopping = false;
+  #isUnreachable = false;
   #loop: Promise<void> | null = null;
   #recordsMax = RECORDS_MAX;
   #failures = 0;
@@ -37,6 +39,13 @@ export class Publisher {
     this.#wake();
   }
 
+  /** The platform is there again: what waits to be tried again is tried now, and nobody is told that it cannot be reached. */
+  linkIsUp(): void {
+    if (!this.#isUnreachable) return;
+    this.#reached();
+    this.#endBackOff();
+  }
+
   /** Tries once more to empty the spool, for at most this long; what is left stays in the spool. */
   async stop(graceMs: number): Promise<void> {
     const deadline = delay(graceMs, undefined, { ref: false });
@@ -45,13 +54,14 @@ export class Publisher {
       const isOver = await Promise.race([deadline.then(() => true), delay(5, false)]);
       if (isOver) break;
     }
-    this.#stopping.abort();
+    this.#isStopping = true;
+    this.#endBackOff();
     this.wake();
     await Promise.race([this.#loop, deadline]);
   }
 
   async #run(): Promise<void> {
-    while (!this.#stopping.signal.aborted) {
+    while (!this.#isStopping) {
       const records = await this.#next();
       if (records === null) await this.#backOff();
       else if (records.length === 0) await this.#waitForWork();
@@ -65,6 +75,7 @@ export class Publisher {
       await this.#spool.sync();
       return this.#spool.peek({ recordsMax: this.#recordsMax, bytesMax: BYTES_MAX });
     } catch (error) {
+      this.#isUnreachable = false;
       this.problem = `the spool cannot be read: ${String(error)}`.slice(0, 500);
       this.#log.error({ error: String(error) }, "the spool cannot be read; trying again");
       return null;
@@ -73,7 +84,7 @@ export class Publisher {
 
   #waitForWork(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.#stopping.signal.aborted) resolve();
+      if (this.#isStopping) resolve();
       this.#wake = resolve;
     });
   }
@@ -87,6 +98,11 @@ export class Publisher {
     }
     this.#spool.ack(records);
     this.#recordsMax = RECORDS_MAX;
+    this.#reached();
+  }
+
+  #reached(): void {
+    this.#isUnreachable = false;
     this.#failures = 0;
     this.problem = null;
   }
@@ -106,6 +122,7 @@ export class Publisher {
       this.#recordsMax = 1;
       return;
     }
+    this.#isUnreachable = true;
     this.problem = `the platform cannot be reached: ${error instanceof Error ? error.message : String(error)}`.slice(
       0,
       500,
@@ -118,10 +135,13 @@ export class Publisher {
     const ceiling = Math.min(BACK_OFF_MS_MAX, BACK_OFF_MS_MIN * 2 ** this.#failures++);
     // Half fixed, half random: a fleet must not come back all at once.
     const waitMs = ceiling / 2 + (this.#random() * ceiling) / 2;
+    const wait = new AbortController();
+    this.#endBackOff = () => wait.abort();
+    if (this.#isStopping) return;
     try {
-      await delay(waitMs, undefined, { signal: this.#stopping.signal });
+      await delay(waitMs, undefined, { signal: wait.signal });
     } catch (aborted) {
-      if (!this.#stopping.signal.aborted) throw aborted;
+      if (!wait.signal.aborted) throw aborted;
     }
   }
 }

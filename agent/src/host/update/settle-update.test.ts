@@ -89,12 +89,17 @@ describe("the result of an update", () => {
 
 test("a held result goes out once the version is kept, and others at once", async () => {
   const told: string[] = [];
-  const link = { publishResult: async (result: CommandResult) => void told.push(result.command_id) } as unknown as Link;
+  const link = {
+    publishResult: async (result: CommandResult) => void told.push(result.command_id),
+    leaving: () => void told.push("leaving"),
+  } as unknown as Link;
   const kept = Promise.withResolvers<void>();
   const held = holdResult(link, "j.1", kept.promise);
   const one = held.publishResult({ command_id: "j.1" } as CommandResult);
   await held.publishResult({ command_id: "j.2" } as CommandResult);
   expect(told).toEqual(["j.2"]);
+  held.leaving?.();
+  expect(told.splice(1)).toEqual(["leaving"]);
   kept.resolve();
   await one;
   expect(told).toEqual(["j.2", "j.1"]);

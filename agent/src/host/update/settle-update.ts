@@ -77,6 +77,7 @@ export const holdResult = (link: Link, commandId: string | null, kept: Promise<v
     onOrder: (listener) => link.onOrder(listener),
     publishProgress: (progress) => link.publishProgress(progress),
     publishHeartbeat: (heartbeat) => link.publishHeartbeat(heartbeat),
+    leaving: () => link.leaving?.(),
     onUp: (listener) => link.onUp?.(listener),
     async publishResult(result) {
       if (result.command_id === commandId) await kept;
