@@ -6,8 +6,8 @@ import { type FoundSegments, findSegments, type Segment } from "./segments.ts";
 import type { SpoolState } from "./state.ts";
 
 /**
- * A record that is found torn may have been published before it was damaged: sequences leap ahead, and by a random stretch, so that
- * damage upon damage cannot lead to the same sequence twice.
+ * What is found torn may have been published before it was damaged: sequences leap ahead, and by a random stretch, so that damage upon
+ * damage cannot lead to the same sequence twice. A segment of its own begins with where they leapt to: it cannot be lost without a trace.
  */
 const SEQUENCE_LEAP_MIN = 1024;
 const SEQUENCE_LEAP_MAX = 2 ** 24;
@@ -22,7 +22,7 @@ interface RecoverOptions {
 export const recover = (state: SpoolState, { dir, reader, log }: RecoverOptions): FoundSegments => {
   const segments = findSegments(dir);
   const [oldest, newest] = [segments[0], segments.at(-1)];
-  if (oldest === undefined || newest === undefined) return { segments, isNewestSound: true, isEndTorn: false };
+  if (oldest === undefined || newest === undefined) return { segments, isNewestSound: true };
   const snapshot = newestSnapshot(segments, reader);
   if (snapshot === null) log.error({ dir }, "the spool has no sound snapshot: it goes on as a new producer");
   else state.load(snapshot.meta);
@@ -33,23 +33,23 @@ export const recover = (state: SpoolState, { dir, reader, log }: RecoverOptions)
   const replayFrom = snapshot?.position ?? 0;
   for (const segment of segments.slice(0, replayFrom))
     segment.extent = sealed.find(({ index }) => index === segment.index)?.extent ?? segment.extent;
-  let isEndTorn = false;
+  let isNewestSound = snapshot?.position === segments.length - 1;
   for (const segment of segments.slice(replayFrom)) {
     const bytes = reader.bytes(segment, 0, segment.bytes);
     const end = replay(bytes, state);
     segment.extent = state.counts.extent();
-    isEndTorn = segment === newest && end < bytes.length;
-    if (!isEndTorn) continue;
+    if (segment !== newest || end === bytes.length) continue;
     // A write that the process or the machine did not survive: its rows were never counted, and log lines are read again by their marks.
     reader.setAside(segment, end, bytes.subarray(end));
     segment.bytes = end;
-    state.leap(randomInt(SEQUENCE_LEAP_MIN, SEQUENCE_LEAP_MAX));
+    isNewestSound = false;
   }
+  if (!isNewestSound) state.leap(randomInt(SEQUENCE_LEAP_MIN, SEQUENCE_LEAP_MAX));
   state.settle({ hasSnapshot: snapshot !== null });
   newest.extent = state.counts.extent();
   // The process died between dropping the oldest segments and saying so.
   for (const { index, extent } of sealed) if (index < oldest.index) state.drop(extent);
-  return { segments, isNewestSound: snapshot?.position === segments.length - 1, isEndTorn };
+  return { segments, isNewestSound };
 };
 
 /** The newest sound one, and the position of the segment that it begins. */

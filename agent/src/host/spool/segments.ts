@@ -24,10 +24,8 @@ export type WriteAt = (fd: number, buffer: Uint8Array, offset: number, length: n
 export interface FoundSegments {
   /** Oldest first. */
   readonly segments: Segment[];
-  /** The newest begins with a sound snapshot, so that it can be written on. */
+  /** The newest begins with a snapshot and ends with a record, so that it can be written on. */
   readonly isNewestSound: boolean;
-  /** Behind the newest one's last sound record stand bytes that tell the next start to leap. */
-  readonly isEndTorn: boolean;
 }
 
 interface SegmentsOptions {
@@ -63,16 +61,14 @@ export class Segments {
   #activeFd: number | null = null;
   #unsynced: number[];
   #isDirUnsynced: boolean;
-  #isEndTorn: boolean;
   #problem: string | null = null;
 
-  constructor(options: SegmentsOptions, { segments, isNewestSound, isEndTorn }: FoundSegments) {
+  constructor(options: SegmentsOptions, { segments, isNewestSound }: FoundSegments) {
     this.#options = options;
     this.#list = segments;
     this.#unsynced = segments.map(({ path }) => openSync(path, "r+"));
     this.#isDirUnsynced = segments.length > 0;
     if (isNewestSound) this.#activeFd = this.#unsynced.pop() ?? null;
-    this.#isEndTorn = isEndTorn;
   }
 
   get list(): readonly Segment[] {
@@ -117,14 +113,10 @@ export class Segments {
     try {
       this.#writeAll(fd, bytes, active.bytes);
     } catch (error) {
-      return this.#writeFailed(error, () => {
-        if (!this.#isEndTorn) ftruncateSync(fd, active.bytes);
-      });
+      return this.#writeFailed(error, () => ftruncateSync(fd, active.bytes));
     }
     active.bytes += bytes.length;
     if (extent !== undefined) active.extent = extent;
-    if (this.#isEndTorn) ftruncateSync(fd, active.bytes);
-    this.#isEndTorn = false;
     this.#problem = null;
     return { appended: true };
   }

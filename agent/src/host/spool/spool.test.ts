@@ -206,6 +206,24 @@ describe("spool", () => {
     expect(after.peek(ALL).map((record) => record.rows)).toEqual([1, 5]);
   });
 
+  test("gives no sequence twice, however much of its end is lost after a loss", () => {
+    for (let lost = 1; lost <= 150; lost++) {
+      const before = open();
+      put(before, 1);
+      put(before, 2);
+      const cut = (bytes: number) => {
+        const path = join(dir, segments().at(-1) ?? "");
+        truncateSync(path, Math.max(0, readFileSync(path).length - bytes));
+      };
+      cut(1);
+      open();
+      cut(lost);
+      const after = open();
+      expect(after.producer !== before.producer || after.nextSequence > 2, `${lost} bytes`).toBe(true);
+      rmSync(dir, { recursive: true });
+    }
+  });
+
   test("is a new producer when all of it is lost", () => {
     const before = open().producer;
     rmSync(dir, { recursive: true });

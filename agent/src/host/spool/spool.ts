@@ -70,8 +70,6 @@ export class Spool {
     const segments = new Segments({ dir, segmentBytes, write, log }, found);
     const spool = new Spool(bytesMax, { state, reader, segments });
     if (!found.isNewestSound) spool.#roll();
-    // The leap is written first: until then every start finds the end torn again and leaps again.
-    if (found.isEndTorn) spool.mark({});
     spool.#removeConsumed();
     return spool;
   }
