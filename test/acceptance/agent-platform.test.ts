@@ -65,7 +65,7 @@ afterAll(async () => {
   expect(exitCodes).toEqual([0]);
 });
 
-describe("the platform with a second host", { timeout: 60_000 }, () => {
+describe("the platform with a second host", () => {
   test("runs commands on hosts by name, label, site and share, prints what they say, and exits as scripts need it", async () => {
     const run = as("olga");
     expect(well(await run("run", "hello", "--on", "hub-1")).out).toBe("hello\n");

@@ -48,7 +48,7 @@ beforeAll(async () => {
   const token = await site.token("--uses", String(HOSTS.length));
   await Promise.all(HOSTS.map((host) => startAgent(host, token)));
   await until(agents, (seen) => seen.length === HOSTS.length && seen.every(({ server }) => server !== null));
-}, 90_000);
+});
 
 afterAll(() => site.stop());
 
@@ -95,7 +95,7 @@ const underCommands = async <T>(work: () => Promise<T>): Promise<{ done: T; jobs
   return { done, jobs, cutOffMax };
 };
 
-describe("a fleet that is given a new version in waves", { timeout: 120_000 }, () => {
+describe("a fleet that is given a new version in waves", { timeout: 180_000 }, () => {
   test("runs it everywhere when it is good: no command is lost, and never are more hosts cut off than a wave holds", async () => {
     const good = await site.pack("0.2.0", false);
     const { done, jobs, cutOffMax } = await underCommands(() => rollOut("--release", good));

@@ -101,7 +101,7 @@ describe("a person at the command line", () => {
     expect(await post(url, ...rows)).toBe(200);
     const letters = async () => (await json(Page, "dlq", "list")).letters;
     await expect
-      .poll(letters, { timeout: 20_000, interval: 500 })
+      .poll(letters, { interval: 500 })
       .toMatchObject([{ reason: "late", rows: 1, source_topic: "telemetry.logs" }]);
     const [letter] = await letters();
     const id = letter?.id ?? "";
@@ -122,7 +122,7 @@ describe("a person at the command line", () => {
       )
         .logs.map(({ body }) => body)
         .sort();
-    await expect.poll(bodies, { timeout: 20_000, interval: 250 }).toEqual(["in time", "too late"]);
+    await expect.poll(bodies, { interval: 250 }).toEqual(["in time", "too late"]);
 
     const account = async () =>
       (await json(Accounts, "ledger")).ledger.find(
@@ -130,7 +130,7 @@ describe("a person at the command line", () => {
       );
     // A row and what is told of its resource were inserted, one row is dead.
     await expect
-      .poll(account, { timeout: 40_000, interval: 1000 })
+      .poll(account, { interval: 1000 })
       .toMatchObject({ state: "closed", difference: 0, inserted: 2, dead: 1 });
     const { code, output } = await run("ledger");
     expect({ code, last: output.trim().split("\n").at(-1) }).toEqual({ code: 0, last: "every account closes" });

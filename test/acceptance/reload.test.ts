@@ -46,13 +46,13 @@ describe("rules of a platform that runs", () => {
 
   test("are joined by a new file's, which is seen without being told", async () => {
     rules("load.yaml", rule("load", "1000"));
-    await expect.poll(() => ruleCount(platform), { timeout: 10_000 }).toBe(rulesBefore + 1);
+    await expect.poll(() => ruleCount(platform)).toBe(rulesBefore + 1);
   });
 
   test("stay as they are when a file is wrong, and the health says which key of which file", async () => {
     rules("load.yaml", rule("load", "high"));
     await expect
-      .poll(async () => (await detectors(platform)).detail, { timeout: 10_000 })
+      .poll(async () => (await detectors(platform)).detail)
       .toMatch(/rules before it stay at work.*load\.yaml: value: .*\(line 7\)/);
     const told = runHomeostat(["reload", "--data-dir", join(dir, "data")]);
     expect(await told.ended()).toBe(1);
@@ -62,7 +62,7 @@ describe("rules of a platform that runs", () => {
   test("are read again at SIGHUP and by `homeostat reload`, and the platform runs on", async () => {
     rules("load.yaml", rule("other", "1000"));
     platform.child.kill("SIGHUP");
-    await expect.poll(async () => (await detectors(platform)).state, { timeout: 10_000 }).toBe("ok");
+    await expect.poll(async () => (await detectors(platform)).state).toBe("ok");
     expect(await ruleCount(platform)).toBe(rulesBefore + 1);
     const told = runHomeostat(["reload", "--json", "--data-dir", join(dir, "data")]);
     expect(await told.ended(), told.output()).toBe(0);
@@ -82,7 +82,7 @@ describe("rules of a platform that runs", () => {
       const report = JSON.parse(output.split("\n").find((line) => line.startsWith("{")) ?? "{}");
       return report.episodes?.length === 1 ? report.coverage.rows : 0;
     };
-    await expect.poll(rows, { timeout: 20_000 }).toBeGreaterThan(0);
+    await expect.poll(rows).toBeGreaterThan(0);
     const told = await backtest("tried", "--rules", tried);
     expect(told).toMatchObject({
       code: 0,

@@ -64,11 +64,9 @@ remediation: { guards: { start_up_grace_ms: 1000 } }
     );
     const first = runHomeostat(["start", "--config", config], join(dir, "data"));
     await first.ready();
-    await expect.poll(() => pointsOf(first), { timeout: 30_000 }).toBeGreaterThan(7);
+    await expect.poll(() => pointsOf(first)).toBeGreaterThan(7);
     process.kill(sleepers()[0] ?? 0, "SIGKILL");
-    await expect
-      .poll(async () => (await detailOf(first))?.incident.state, { timeout: 30_000, interval: 20 })
-      .toBe("verifying");
+    await expect.poll(async () => (await detailOf(first))?.incident.state, { interval: 20 }).toBe("verifying");
     const [repaired] = sleepers();
     expect(repaired, "the service runs again").toBeDefined();
     first.child.kill("SIGKILL");
@@ -77,10 +75,8 @@ remediation: { guards: { start_up_grace_ms: 1000 } }
     const second = runHomeostat(["start", "--config", config], join(dir, "data"));
     try {
       await second.ready();
-      await expect
-        .poll(async () => (await detailOf(second))?.runs.map(({ state }) => state), { timeout: 60_000 })
-        .toEqual(["succeeded"]);
-      await expect.poll(async () => (await detailOf(second))?.incident.state, { timeout: 10_000 }).toBe("resolved");
+      await expect.poll(async () => (await detailOf(second))?.runs.map(({ state }) => state)).toEqual(["succeeded"]);
+      await expect.poll(async () => (await detailOf(second))?.incident.state).toBe("resolved");
       expect(
         (await detailOf(second))?.results.map(({ state }) => state),
         "one command, once",

@@ -52,8 +52,7 @@ describe("a platform whose store fails", () => {
     const write = (count: number) => {
       for (let line = 0; line < count; line += 1) appendFileSync(logPath, `INFO line ${lines++}\n`);
     };
-    const all = () =>
-      expect.poll(async () => new Set(await bodies(platform)).size, { timeout: 60_000, interval: 250 }).toBe(lines);
+    const all = () => expect.poll(async () => new Set(await bodies(platform)).size, { interval: 250 }).toBe(lines);
     writeFileSync(logPath, "");
     writeFileSync(
       config,
@@ -75,7 +74,7 @@ describe("a platform whose store fails", () => {
       process.kill(engine, "SIGSTOP");
       write(200);
       const since = performance.now();
-      await expect.poll(() => performance.now() - since, { timeout: 20_000 }).toBeGreaterThan(4000);
+      await expect.poll(() => performance.now() - since).toBeGreaterThan(4000);
       process.kill(engine, "SIGCONT");
       await all();
       expect(await bodies(platform), "no line twice").toHaveLength(lines);
@@ -83,7 +82,7 @@ describe("a platform whose store fails", () => {
         const { ledger } = Ledger.parse(await (await platform.api("/api/v1/ledger")).json());
         return ledger.map(({ topic, state }) => `${topic} ${state}`);
       };
-      await expect.poll(open, { timeout: 30_000, interval: 500 }).toContain("telemetry.logs closed");
+      await expect.poll(open, { interval: 500 }).toContain("telemetry.logs closed");
     } finally {
       platform.child.kill("SIGINT");
       await platform.ended();

@@ -21,7 +21,7 @@ beforeAll(async () => {
   engine = await startClusterEngine("fleet-1");
   client = createClient({ url: engine.url, database: "system" });
   all = await renderedMigrations(config);
-}, 40_000);
+});
 afterAll(async () => {
   await client?.close();
   await engine?.stop();
@@ -118,7 +118,7 @@ describe("a cluster of two shards", () => {
   beforeAll(async () => {
     for (const statement of all) await client.command({ query: forOneEngine(statement) });
     store = createStore({ url: engine.url, username: "default", password: "", config, now: Date.now, log: quietLog });
-  }, 40_000);
+  });
   afterAll(() => store?.close());
 
   it("takes batches through its Distributed tables, each once", async () => {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Exchange } from "../../agent/src/host/enrol.ts";
 import type { BusMessage } from "../../schemas/src/index.ts";
 import { DAY_MS, HOUR_MS, IdentityControl, outcome, renewalOf, serialIn } from "./identity-control.ts";
@@ -158,7 +158,7 @@ describe("revocation and quarantine", () => {
       if (before === undefined) throw new Error("no record of web-1");
       await at.bus.publish([again(before), { topic: "agent.identities", key: "web-1", value: null }]);
       for (const control of [at.identities, await at.control()]) {
-        await vi.waitFor(() => expect(control.get("web-1")?.state).toBe(state));
+        await expect.poll(() => control.get("web-1")?.state).toBe(state);
         expect(at.connects(host, control)).toMatch(says);
         expect(control.mayCommand("web-1")).toBe(false);
       }

@@ -382,7 +382,7 @@ export class Fleet {
 
   /** Resolves when it leads, a site server is there, and all agents have sealed sessions. */
   async lead(member: Member): Promise<Control> {
-    await member.control.leads(AbortSignal.timeout(20_000));
+    await member.control.leads(new AbortController().signal);
     this.#reconnect(member);
     await until(() => member.life.isDead || member.control.health().sessions === this.agents.size);
     return member.control;

@@ -13,7 +13,6 @@ import { VERBS } from "./verbs.ts";
 
 const nothing = () => undefined;
 export const log: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing };
-const LEADS_MS_MAX = 20_000;
 
 export interface ControlApi {
   readonly dir: string;
@@ -43,7 +42,7 @@ export const openControlApi = async (options: {
     newId: randomUUID,
   });
   await control.start();
-  await control.leads(AbortSignal.timeout(LEADS_MS_MAX));
+  await control.leads(new AbortController().signal);
   const config = TranscriptsConfig.parse({});
   const transcripts = createTranscripts({ dir: join(dir, "transcripts"), config, now: Date.now });
   const sessionBytesMax = config.session_bytes_max;

@@ -17,7 +17,7 @@ import { EXIT } from "./exit-code.ts";
 import { TOKEN } from "./fleet-api.fixture.ts";
 
 const nothing = () => undefined;
-const POLL = { interval: 20, timeout: 20_000 };
+const POLL = { interval: 20 };
 const undo: (() => unknown)[] = [];
 let dir: string;
 let control: Control;

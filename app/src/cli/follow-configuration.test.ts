@@ -62,7 +62,7 @@ describe("following the configuration's folders", () => {
     const stop = followConfiguration({ reload }, () => folders, { onHangup, err: () => undefined });
     const isRead = async (): Promise<void> => {
       const before = readings;
-      await expect.poll(() => readings, { timeout: 5000 }).toBeGreaterThan(before);
+      await expect.poll(() => readings).toBeGreaterThan(before);
     };
     try {
       writeFileSync(join(dir, "rules", "a.yaml"), "");

@@ -150,7 +150,7 @@ describe("plugins status", () => {
     });
     await agent.start();
     try {
-      await expect.poll(() => at.control.agents()[0]?.plugins.length, { timeout: 15_000 }).toBeGreaterThan(0);
+      await expect.poll(() => at.control.agents()[0]?.plugins.length).toBeGreaterThan(0);
       const { code, out, err } = await at.run("plugins status cpu load nothing-such");
       expect([code, err]).toEqual([1, expect.stringContaining("no plugin nothing-such")]);
       expect(out).toMatch(/^web-2 +cpu .*\nweb-2 +load /m);

@@ -446,4 +446,4 @@ test("a command that is killed with its agent is lost: it is never run again, an
   );
   expect([...states]).toEqual(ids.map((id) => [id, "lost"]));
   expect(existsSync(join(dir, "agent", "commands.journal"))).toBe(true);
-}, 60_000);
+});

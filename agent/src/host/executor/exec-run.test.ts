@@ -142,7 +142,7 @@ test("ends a child that ignores TERM, with its whole group, when its time is ove
   const pids = JSON.parse(outcome.stdout) as number[];
   expect(pids).toHaveLength(2);
   for (const pid of pids) await untilGone(pid);
-}, 15_000);
+});
 
 test("does not wait for a grandchild that holds the output open, and ends it", async () => {
   const script = `

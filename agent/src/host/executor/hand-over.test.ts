@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CommandResult } from "@homeostat/schemas";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { quietLog } from "../quiet-log.fixture.ts";
 import { commandBy } from "./command.fixture.ts";
 import { CommandRunner } from "./command-runner.ts";
@@ -62,7 +62,7 @@ describe("an agent that gives way to its next version", () => {
     const handing = runner.handOver("update", never).then(() => steps.push("handed over"));
     await take(runner, "short");
     begun.get("short")?.(succeeded("", ""));
-    await vi.waitFor(() => expect(results.map(({ command_id }) => command_id)).toEqual(["short"]));
+    await expect.poll(() => results.map(({ command_id }) => command_id)).toEqual(["short"]);
     expect(steps).toEqual([]);
     begun.get("long")?.(succeeded("", ""));
     await handing;
@@ -71,9 +71,9 @@ describe("an agent that gives way to its next version", () => {
     // The update itself never ends here: who waits for it waits in vain.
     await runner.stop(STOP_MS);
     const next = start();
-    await vi.waitFor(() => expect(begun.has("late")).toBe(true));
+    await expect.poll(() => begun.has("late")).toBe(true);
     begun.get("late")?.(succeeded("", ""));
-    await vi.waitFor(() => expect(results).toHaveLength(4));
+    await expect.poll(() => results).toHaveLength(4);
     await next.stop(STOP_MS);
     expect(Object.fromEntries(results.map(({ command_id, state }) => [command_id, state]))).toEqual({
       short: "succeeded",
@@ -92,7 +92,7 @@ describe("an agent that gives way to its next version", () => {
     calledOff.abort(new Error("timed out"));
     await expect(handing).rejects.toThrow("timed out");
     await take(runner, "after");
-    await vi.waitFor(() => expect(begun.has("after")).toBe(true));
+    await expect.poll(() => begun.has("after")).toBe(true);
     for (const end of begun.values()) end(succeeded("", ""));
     await runner.stop(STOP_MS);
     expect(results.map(({ state }) => state)).toEqual(["succeeded", "succeeded", "succeeded"]);

@@ -192,7 +192,7 @@ describe("a session", () => {
     };
     const outcome = open({ ...ann, execution: slow });
     ann.types("yes homeostat\n");
-    await expect.poll(() => bytes, { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(() => bytes).toBeGreaterThan(0);
     const before = bytes;
     expect(bytes).toBe(before);
     expect(bytes).toBeLessThan(1_048_576);

@@ -136,9 +136,7 @@ describe("the embedded store's process", () => {
     expect((await fetch(`${store.url}/play`, { headers: { connection: "close" } })).status).toBe(404);
   });
 
-  it("ends with a clear error where another process uses the directory, which lives on", {
-    timeout: 20_000,
-  }, async () => {
+  it("ends with a clear error where another process uses the directory, which lives on", async () => {
     const { client } = await start();
     await expect(startEmbeddedStore({ dir, log, lockWaitMsMax: 0 })).rejects.toMatchObject({
       name: "EmbeddedStoreError",
