@@ -21,13 +21,14 @@ afterEach(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const SLEEPER = "console.log('begun', process.pid); setInterval(() => {}, 1000)";
+/** Programs that begin at once: a service has started, or has not, by what it does in its first half second. */
+const SLEEPER = "echo begun $$; exec sleep 1000";
 const supervise = (options: Record<string, unknown> = {}) => {
   const config = SupervisedService.parse({
     name: "shop",
     manager: "process",
-    command: process.execPath,
-    args: ["-e", SLEEPER],
+    command: "/bin/sh",
+    args: ["-c", SLEEPER],
     stop_timeout_ms: 300,
     ...options,
   });
@@ -37,6 +38,7 @@ const supervise = (options: Record<string, unknown> = {}) => {
   return service;
 };
 const never = new AbortController().signal;
+const written = () => readFileSync(join(dir, "services", "shop.log"), "utf8");
 const untilDown = async (service: SupervisedProcess) => {
   while (service.isUp()) await delay(5);
 };
@@ -47,7 +49,7 @@ test("starts a service in a group of its own, with its output in its log", async
   expect(service.isUp()).toBe(true);
   const fields = readFileSync(`/proc/${service.pid}/stat`, "utf8").split(") ")[1]?.split(" ");
   expect(fields?.[2]).toBe(String(service.pid));
-  expect(readFileSync(join(dir, "services", "shop.log"), "utf8")).toBe(`begun ${service.pid}\n`);
+  await expect.poll(written).toBe(`begun ${service.pid}\n`);
 });
 
 test("says that a service which was killed is down, and leaves it down", async () => {
@@ -60,7 +62,7 @@ test("says that a service which was killed is down, and leaves it down", async (
 });
 
 test("restarts a service that is up, one that is down, and one that ignores TERM", async () => {
-  const service = supervise({ args: ["-e", `process.on('SIGTERM', () => {}); ${SLEEPER}`] });
+  const service = supervise({ args: ["-c", `trap '' TERM; ${SLEEPER}`] });
   await service.begin();
   const first = service.pid;
   expect(await service.restart(never)).toMatchObject({ state: "succeeded" });
@@ -109,7 +111,7 @@ test("finds a service again whose pid the agent had no time to write down", asyn
 });
 
 test("fails a restart when the new process ends at once, and when there is no such program", async () => {
-  const broken = supervise({ args: ["-e", "process.exit(4)"], start_with_agent: false });
+  const broken = supervise({ args: ["-c", "exit 4"], start_with_agent: false });
   await broken.begin();
   expect(await broken.restart(never)).toMatchObject({
     state: "failed",
@@ -124,12 +126,10 @@ test("fails a restart when the new process ends at once, and when there is no su
 });
 
 test("ends what a service leaves behind before it starts it again", async () => {
-  const script = `
-    const child = require("node:child_process").spawn("/bin/sleep", ["1000"]);
-    console.log("child", child.pid); setInterval(() => {}, 1000)`;
-  const service = supervise({ args: ["-e", script] });
+  const service = supervise({ args: ["-c", "sleep 1000 & echo child $!; wait"] });
   await service.begin();
-  const child = Number(/child (\d+)/.exec(readFileSync(join(dir, "services", "shop.log"), "utf8"))?.[1]);
+  await expect.poll(written).toMatch(/child \d+\n/);
+  const child = Number(/child (\d+)/.exec(written())?.[1]);
   process.kill(service.pid ?? 0, "SIGKILL");
   await untilDown(service);
   process.kill(child, 0);
