@@ -201,13 +201,13 @@ describe("a resident plugin", () => {
       {},
       "no disk",
     ],
-    ["does not answer for its health", "def health(id): pass", {}, "3 health checks failed"],
+    ["does not answer for its health", "def health(id): pass", { timeout_ms: 100 }, "3 health checks failed"],
     ["falls over again and again", "sys.exit(3)", {}, "exit code 3"],
     ["writes without end", 'while True: say({"log": {"body": "x"}})', {}, "lines without end"],
     ["wants more memory than it may have", "x = [bytearray(1048576) for _ in range(4096)]", {}, "memory"],
   ])("that %s is given up after its restarts", async (_, body, health, why) => {
     const manifest = {
-      health: { interval_ms: 200, timeout_ms: 100, ready_ms: 5_000, restarts_max: 0, ...health },
+      health: { interval_ms: 200, timeout_ms: 30_000, ready_ms: 60_000, restarts_max: 0, ...health },
       limits: { memory_bytes: 268_435_456 },
     };
     const packed = await pack(pythonPlugin(body, manifest));

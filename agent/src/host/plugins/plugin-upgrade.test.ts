@@ -168,7 +168,7 @@ describe("an upgrade", () => {
   it("that fails later, when it was well at first, rolls back too", async () => {
     const late = pythonPlugin("def execute(id, executor, args): os._exit(9)", {
       ...v("1.1.0"),
-      health: { interval_ms: 200, timeout_ms: 300, ready_ms: 5_000, restarts_max: 0 },
+      health: { interval_ms: 200, timeout_ms: 30_000, ready_ms: 60_000, restarts_max: 0 },
     });
     const [one, two] = [await good(), await pack(late)];
     const test = await started([one, two]);

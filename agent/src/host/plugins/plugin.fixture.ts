@@ -95,7 +95,7 @@ export const pythonPlugin = (body: string, more: Readonly<Record<string, unknown
     version: "1.0.0",
     kind: "resident",
     run: { command: "run.py" },
-    health: { interval_ms: 200, timeout_ms: 300, ready_ms: 5_000, restarts_max: 1 },
+    health: { interval_ms: 200, timeout_ms: 30_000, ready_ms: 60_000, restarts_max: 1 },
     executors: [
       {
         name: "demo.say",
