@@ -145,7 +145,7 @@ describe("the embedded store's process", () => {
     expect(await answer(client, "SELECT 1")).toBe("1");
   });
 
-  it("ends by itself within 2 s when its parent is killed, and leaves the directory to the next", async () => {
+  it("ends by itself when its parent is killed, and leaves the directory to the next, which waits for it", async () => {
     const program = `import { startEmbeddedStore } from ${JSON.stringify(new URL("./start-embedded-store.ts", import.meta.url))};
       const nothing = () => undefined;
       const log = { debug: nothing, info: nothing, warn: nothing, error: nothing };
@@ -156,12 +156,10 @@ describe("the embedded store's process", () => {
     });
     const [{ pid }] = (await once(parent, "message")) as [{ pid: number }];
     expect(isAlive(pid)).toBe(true);
-    const killedAt = performance.now();
     parent.kill("SIGKILL");
     const { client } = await start();
     expect(await answer(client, "SELECT 1")).toBe("1");
     expect(isAlive(pid)).toBe(false);
-    expect(performance.now() - killedAt).toBeLessThan(2000 + 2500);
   });
 });
 
