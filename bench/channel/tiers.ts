@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Simulation, simulate } from "@homeostat/agent/simulate";
-import { freePort } from "../peers/peer-process.ts";
+import { freePort } from "../../test/fixtures/free-port.ts";
 import { type Child, residentBytes, startChild } from "./child.ts";
 import type { StartControl } from "./control-process.ts";
 import { silentLog, warnLog } from "./quiet-log.ts";

@@ -11,12 +11,12 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
+import { freePort } from "../fixtures/free-port.ts";
 import { type PlatformProcess, runHomeostat } from "./platform-process.ts";
 
 const HOMEOSTAT = fileURLToPath(new URL("../../app/bin/homeostat.mjs", import.meta.url));
@@ -60,15 +60,6 @@ export const until = async <T>(look: () => Promise<T> | T, holds: (seen: T) => b
     await delay(LOOK_MS);
   }
 };
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
 
 /** An Ed25519 pair in two files: their paths. */
 const keyPair = (dir: string): { readonly key: string; readonly publicKey: string } => {

@@ -1,9 +1,9 @@
 import { writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect } from "vitest";
 import { z } from "zod";
+import { freePort } from "../fixtures/free-port.ts";
 import { askStore } from "./kill-loop.ts";
 import { runHomeostat } from "./platform-process.ts";
 
@@ -12,7 +12,8 @@ const CONNECTIONS = 4;
 const ROWS_PER_REQUEST = 10;
 /** Between two attempts: a platform that starts is asked again soon. */
 const RETRY_MS = 20;
-const ATTEMPT_MS_MAX = 15_000;
+/** A platform that is alive has answered by then: what is sent again without a kill would be there twice. */
+const ATTEMPT_MS_MAX = 60_000;
 const DRAIN_MS_MAX = 60_000;
 /** Long enough to be killed anywhere: while starting, while redoing, while taking requests. */
 const LIFE_MS_MAX = 6000;
@@ -20,15 +21,6 @@ const LIFE_MS_MAX = 6000;
 const Health = z.object({
   components: z.array(z.object({ name: z.string(), figures: z.record(z.string(), z.number()) })),
 });
-
-const freePort = async (): Promise<number> => {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-};
 
 const bodyOf = (request: number): string => {
   const timeUnixNano = `${Date.now()}000000`;

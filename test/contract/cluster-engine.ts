@@ -1,11 +1,11 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { engineLibraryPath } from "../../app/src/embedded/store/engine-library.ts";
+import { freePort } from "../fixtures/free-port.ts";
 
 /** An engine that is a cluster of two shards by itself: it finds both at loopback addresses of its own, the second as if it were another. */
 export interface ClusterEngine {
@@ -13,16 +13,7 @@ export interface ClusterEngine {
   stop(): Promise<void>;
 }
 
-const READY_MS_MAX = 30_000;
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
-};
+const READY_MS_MAX = 120_000;
 
 const shard = (host: string, port: number): string =>
   `<shard><replica><host>${host}</host><port>${port}</port></replica></shard>`;

@@ -1,11 +1,11 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
+import { freePort } from "../fixtures/free-port.ts";
 
 const here = import.meta.dirname;
 const LIBRARIES = join(here, "target", "lib");
@@ -45,27 +45,6 @@ const classPath = async (): Promise<string> => {
     await writeFile(STAMP, wanted);
   }
   return join(LIBRARIES, "*");
-};
-
-const freePorts = async (count: number): Promise<readonly number[]> => {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
-          const server = createServer();
-          server.once("error", reject);
-          server.listen(0, "127.0.0.1", () => resolve(server));
-        }),
-    ),
-  );
-  return Promise.all(
-    servers.map((server) => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      return new Promise<number>((resolve) => server.close(() => resolve(port)));
-    }),
-  );
 };
 
 const properties = (options: { port: number; controllerPort: number; advertisedPort: number; dir: string }): string =>
@@ -109,7 +88,7 @@ export class Broker {
     await need("java", ["-version"], "Java 17 or newer");
     const jars = await classPath();
     const dir = await mkdtemp(join(tmpdir(), "homeostat-kafka-"));
-    const [port = 0, controllerPort = 0] = await freePorts(2);
+    const [port, controllerPort] = [await freePort(), await freePort()];
     const file = join(dir, "server.properties");
     await writeFile(file, properties({ port, controllerPort, advertisedPort: advertisedPort ?? port, dir }));
     const cluster = randomBytes(16).toString("base64url");
