@@ -40,7 +40,7 @@ beforeAll(async () => {
   const { root, release, publisher } = site;
   const config = site.write("agent.yaml", {
     dir: join(root, "agent"),
-    update: { trusted_keys: [publisher.publicKey], healthy_within_ms: 20_000 },
+    update: { trusted_keys: [publisher.publicKey], healthy_within_ms: 120_000 },
     trust: { plugin_keys: [publisher.publicKey] },
     agent: {
       labels: { role: "web" },
@@ -53,10 +53,11 @@ beforeAll(async () => {
   expect(unenrolled).toMatchObject({ code: 78 });
   expect(unenrolled.err).toContain("enroll");
   await site.startAgent("web-1", { token: await site.token("--host", "web-1"), config });
-  await until(
-    () => agentNamed("web-1"),
-    (agent) => agent?.agent_version === "0.1.0" && agent.state === "online",
-  );
+  for (const host of ["hub-1", "web-1"])
+    await until(
+      () => agentNamed(host),
+      (agent) => agent?.agent_version === "0.1.0" && agent.state === "online",
+    );
 });
 
 afterAll(async () => {
@@ -88,7 +89,7 @@ describe("the platform with a second host", () => {
   test("cancels what runs, for good", async () => {
     const job = well(await as("olga")("run", "long", "--on", "web-1", "--detach")).out.trim();
     well(await as("olga")("cancel", job, "--note", "enough"));
-    const ended = await as("olga")("job", job, "--wait-for", "20s");
+    const ended = await as("olga")("job", job, "--wait-for", "100s");
     expect(ended.code).toBe(1);
     expect(ended.err).toContain("cancelled");
   });
@@ -97,7 +98,7 @@ describe("the platform with a second host", () => {
     const job = well(await as("olga")("run", "hello", "--on", "web-1", "--risk", "destructive", "--detach")).out.trim();
     expect(await as("olga")("approve", job)).toMatchObject({ code: 4 });
     well(await as("ada")("approve", job));
-    expect(well(await as("olga")("job", job, "--wait-for", "20s")).out).toBe("hello\n");
+    expect(well(await as("olga")("job", job, "--wait-for", "100s")).out).toBe("hello\n");
   });
 
   test("refuses a session at once on the agent that takes no keys", async () => {
@@ -140,7 +141,7 @@ describe("the platform with a second host", () => {
       return JSON.stringify({ version, sha256, size_bytes, key_id, signature });
     };
     const update = async (args: string): Promise<Said> => {
-      const done = as("olga")("run", "agent.update", "--args", args, "--on", "web-1", "--wait-for", "100s");
+      const done = as("olga")("run", "agent.update", "--args", args, "--on", "web-1", "--wait-for", "115s");
       well(await as("ada")("approve", await waitingJob("agent.update")));
       return done;
     };

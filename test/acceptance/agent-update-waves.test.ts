@@ -37,7 +37,9 @@ const jobOf = async (id: string): Promise<SeenJob> => (await ask<{ job: SeenJob 
 const startAgent = async (host: string, token: string): Promise<void> => {
   const config = site.write(`${host}.json`, {
     dir: join(site.root, host),
-    update: { trusted_keys: [site.publisher.publicKey], healthy_within_ms: 30_000 },
+    // What a machine that is busy makes of an agent is no matter here.
+    limits: { cpu_percent: 400, memory_bytes: 1_073_741_824 },
+    update: { trusted_keys: [site.publisher.publicKey], healthy_within_ms: 120_000 },
     agent: { heartbeat_ms: 1000, commands: [{ name: "hello", command: "/bin/echo", args: ["hello"] }] },
   });
   await site.startAgent(host, { token, config });
@@ -115,7 +117,7 @@ describe("a fleet that is given a new version in waves", { timeout: 180_000 }, (
     expect(done.code).toBe(1);
     expect(done.err).toContain("rolled back to 0.2.0: it ended with 3 before it was healthy");
     expect(done.err).toContain("1 errors, more than 0: 4 hosts are sent nothing");
-    const seen = await until(agents, (all) => all.some(({ problems }) => problems.length > 0));
+    const seen = await until(agents, (all) => all.some(({ problems }) => problems.join().includes("was tried")));
     expect(seen.map(({ agent_version }) => agent_version)).toEqual(HOSTS.map(() => "0.2.0"));
     // One host, and of nothing else: what it says through the channel is not that there is none.
     expect(seen.flatMap(({ problems }) => problems)).toEqual([expect.stringContaining("version 0.3.0 was tried")]);
