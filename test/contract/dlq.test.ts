@@ -266,7 +266,7 @@ describe("dead letters", () => {
           },
         }),
     };
-    const dlq = createDeadLetters({ bus: slow, log: silent, name: "slow", scanMs: 300 });
+    const dlq = createDeadLetters({ bus: slow, log: silent, name: "slow", scanMs: 2_000 });
     const pages = [];
     for (let after: string | undefined, page = 0; page < 5; page += 1) {
       const { letters, next } = await dlq.list({ topic: "telemetry.logs", reason: "late", after });

@@ -15,7 +15,7 @@ describe("the engine, on the embedded bus, with an agent that answers", () => {
     await world.until("running", () => world.run()?.state === "verifying");
     leader.life.isDead = true;
     await world.stopEngine(leader.engine);
-    await world.atOnce("taken over", () => standby.engine.status().role === "leader");
+    await world.atOnce(() => standby.engine.status().role === "leader");
     await world.until("resolved", isOver(world));
     expect(standby.engine.status().role).toBe("leader");
     expect(world.done).toHaveLength(1);

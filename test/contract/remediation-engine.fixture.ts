@@ -223,17 +223,13 @@ export class World {
   /** As above, and it leads; or died on the way to it. */
   async leader(publishesMax = Infinity, mishap: Mishap = "death"): Promise<{ engine: Engine; life: Life }> {
     const started = await this.engine(publishesMax, mishap);
-    await this.atOnce("leading", () => started.engine.status().role === "leader" || started.life.isDead);
+    await this.atOnce(() => started.engine.status().role === "leader" || started.life.isDead);
     return started;
   }
 
-  /** It comes to be without any time going on: only the disk is waited for. */
-  async atOnce(what: string, isSo: () => boolean): Promise<void> {
-    for (let turns = 0; turns < 1_000_000; turns += 1) {
-      if (isSo()) return;
-      await turn();
-    }
-    throw new Error(`never came to be: ${what}`);
+  /** It comes to be without any time going on: only the disk is waited for, however long. The test's own limit ends what never comes. */
+  async atOnce(isSo: () => boolean): Promise<void> {
+    while (!isSo()) await turn();
   }
 
   async stopEngine(engine: Engine): Promise<void> {

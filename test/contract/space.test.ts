@@ -113,7 +113,7 @@ describe.runIf(isRoot)("the space of a store", () => {
     expect(await daysOfLogs()).toBeLessThan(days);
     const oldest = new Date(NOON - (DAYS - 1) * DAY_MS).toISOString().slice(0, 10);
     expect(told.at(-1)).toMatchObject({ rule: "space_reclaimed", category: "data_health", state: "firing" });
-    expect(told.at(-1)?.summary).toMatch(new RegExp(`9\\.\\d %.*dropped logs of ${oldest} \\(\\d`));
+    expect(told.at(-1)?.summary).toMatch(new RegExp(`\\d\\.\\d %.*dropped logs of ${oldest} \\(\\d`));
     truncateSync(filler, 0);
     await keeper.check();
     expect(told.at(-1)).toMatchObject({ state: "resolved", finding_id: told.at(-2)?.finding_id });

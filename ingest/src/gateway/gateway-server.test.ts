@@ -257,7 +257,10 @@ describe("the server refuses", () => {
   });
 
   it("trickling, oversized and unending requests each end in a finding, counted once by sender and status", async () => {
-    const run = await startServer({ body_bytes_max: 1024, http: { headers_timeout_ms: 100, request_timeout_ms: 200 } });
+    const run = await startServer({
+      body_bytes_max: 1024,
+      http: { headers_timeout_ms: 1_000, request_timeout_ms: 2_000 },
+    });
     const head = `POST /lines HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${TOKEN}\r\n`;
     const three = (part: string) => Array.from({ length: 3 }, () => run.raw([part]));
     await Promise.all([

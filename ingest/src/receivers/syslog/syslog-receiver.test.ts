@@ -98,7 +98,7 @@ describe("syslog over TCP", () => {
   });
 
   it("that says nothing is closed", async () => {
-    const run = await start({ tcp: { port: 0, idle_timeout_ms: 100 } });
+    const run = await start({ tcp: { port: 0, idle_timeout_ms: 1_000 } });
     const socket = await run.tcp();
     socket.write("<13>half a line");
     await new Promise((resolve) => socket.resume().once("close", resolve));
