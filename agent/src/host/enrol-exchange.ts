@@ -1,5 +1,5 @@
 import { Connection } from "../channel/connection.ts";
-import { FRAME, HELLO_BYTES_MAX, jsonBody } from "../channel/frame.ts";
+import { FRAME, HELLO_BYTES_MAX, jsonBody, jsonOrNull } from "../channel/frame.ts";
 import { dialTls } from "../channel/tls-dial.ts";
 import type { Exchange } from "./enrol.ts";
 
@@ -31,7 +31,8 @@ const askOne = async (server: string, request: unknown, now: () => number): Prom
     frameBytesMax: HELLO_BYTES_MAX,
     queueBytesMax: QUEUE_BYTES_MAX,
     onFrame: (type, body) => {
-      if (type === FRAME.enrolled) resolve(JSON.parse(body.toString("utf8")));
+      // Whoever answers is a stranger: what is no JSON is no reply, and must not throw in here.
+      if (type === FRAME.enrolled) resolve(jsonOrNull(body));
       else if (type === FRAME.goaway) reject(new Error(`the server sends us away: ${body.toString("utf8", 0, 200)}`));
     },
     onClose: (reason) => reject(new Error(reason)),
