@@ -25,6 +25,26 @@ const isHeard = async (agent: FakeAgent): Promise<void> => {
   await until(() => count() > before);
 };
 
+describe("a person", () => {
+  it.each([
+    ["has no canonical form", "\ud800"],
+    ["is cut in the middle of a character", `${"x".repeat(971)}${"\u{1f600}".repeat(14)}`],
+  ])("whose words are such that what is audited of them %s, ends no term", async (_, note) => {
+    const world = await openWorld();
+    const { control } = await startWith(world, ["h0"]);
+    agentOf(world, "h0").deed = () => null;
+    const id = idOf(await control.submit(request({ reason: note }), ann));
+    for (const wrong of [{ targets: { labels: note } }, { targets: { site: "\ud800" } }, { args: { of: "\ud800" } }])
+      expect(await control.submit(request(wrong), ann)).toMatchObject({ refused: "invalid" });
+    expect(await control.identities?.quarantine("h0", "ann", note)).toMatchObject({ state: "quarantined" });
+    expect(await control.cancel(id, ann, note)).toMatchObject({ state: "stopping" });
+    agentOf(world, "h0").finish(`${id}.0`, "cancelled");
+    await until(() => control.job(id)?.job.state === "cancelled");
+    expect(control.health()).toMatchObject({ role: "leader", last_error: null });
+    expect(await control.audit.verify()).toMatchObject({ ok: true });
+  });
+});
+
 describe("an agent", () => {
   it("that makes up results of dispatches that never were ends no term", async () => {
     const world = await openWorld();

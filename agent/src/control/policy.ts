@@ -71,6 +71,8 @@ export const planOf = (
   const argsBytes = Buffer.byteLength(args.json);
   if (argsBytes > ARGS_BYTES_MAX)
     return { refused: "invalid", message: `args have ${argsBytes} bytes: at most ${ARGS_BYTES_MAX} are allowed` };
+  const asked = readCanonical([request.executor, request.targets]);
+  if ("flaw" in asked) return { refused: "invalid", message: `executor or targets: ${asked.flaw}` };
   const selection = select(request.targets, { agents, salt: saltOf(request) });
   if ("refused" in selection) return selection;
   const { hosts, sites } = selection;

@@ -20,6 +20,12 @@ const digestOf = (record: AuditRecord): string => {
 /** A lone surrogate has no canonical form, and must not keep what was done out of the log. */
 const wellFormed = (text: string, charsMax: number): string => text.toWellFormed().slice(0, charsMax).toWellFormed();
 
+/** The same for all that a person said of it: reasons, notes, expressions, and what was cut of them. */
+const putRight = (details: AuditEntry["details"]): AuditEntry["details"] =>
+  JSON.parse(JSON.stringify(details), (_, value: unknown) =>
+    typeof value === "string" ? value.toWellFormed() : value,
+  ) as AuditEntry["details"];
+
 /** What comes next in a chain, to be published together. The last is signed over its digest, which holds everything else and the digest of the one before. */
 export const nextRecords = (
   entries: readonly AuditEntry[],
@@ -45,7 +51,7 @@ const unsignedOf = (entry: AuditEntry, head: Head, key_id: string): AuditRecord 
   who: wellFormed(entry.who, 255) || "unknown",
   what: wellFormed(entry.what, 64),
   subject: wellFormed(entry.subject, 255),
-  details: entry.details,
+  details: putRight(entry.details),
   previous_sha256: head.sha256,
   sha256: "",
   key_id,

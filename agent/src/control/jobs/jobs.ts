@@ -1,6 +1,6 @@
+import { hash } from "node:crypto";
 import {
   type Approval,
-  argsSha256,
   type CommandResult,
   type Dispatch,
   hasEnded,
@@ -10,6 +10,7 @@ import {
   MESSAGE_BYTES_MAX,
   type OutgoingMessage,
   type Progress,
+  readCanonical,
 } from "@homeostat/schemas";
 import type { AuditDetails } from "../audit/audit.ts";
 import type { PolicyConfig } from "../control-config.ts";
@@ -62,10 +63,16 @@ const notFound = (id: string): Refused => ({ refused: "not_found", message: `the
 /** All of them stand in the job's record. */
 const HOSTS_AUDITED_MAX = 20;
 
+/** null: they have no canonical form, which is why the request was refused. */
+const digestOf = (args: JobRequest["args"]): string | null => {
+  const canonical = readCanonical(args);
+  return "flaw" in canonical ? null : hash("sha256", canonical.json);
+};
+
 /** Of a request in the audit log: what was asked, by the digest of its arguments, which may hold secrets. */
 const summaryOf = (request: JobRequest): AuditDetails => ({
   executor: request.executor,
-  args_sha256: argsSha256(request.args),
+  args_sha256: digestOf(request.args),
   labels: request.targets.labels ?? null,
   site: request.targets.site ?? null,
   percent: request.targets.percent ?? null,
