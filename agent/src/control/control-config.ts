@@ -75,6 +75,10 @@ export const ControlConfig = z.strictObject({
 });
 export type ControlConfig = z.infer<typeof ControlConfig>;
 
+/** Executors have whatever names plugins give them: one called `constructor` must not be given what every object has. */
+export const setFor = <T>(settings: Readonly<Record<string, T>>, executor: string): T | undefined =>
+  Object.hasOwn(settings, executor) ? settings[executor] : undefined;
+
 /** `published`: what a plugin declares counts for what is not known otherwise, so that no plugin makes a risk of the agent's own less. */
 export const riskOf = (executor: string, { risks, risk_unknown }: PolicyConfig, published: Risk | null): Risk =>
-  risks[executor] ?? RISKS[executor] ?? published ?? risk_unknown;
+  setFor(risks, executor) ?? setFor(RISKS, executor) ?? published ?? risk_unknown;

@@ -16,8 +16,11 @@ const agents: Candidates = {
   siteSize: () => 2,
 };
 /** What plugins declare: a risk of their own, and one that is not theirs to say. */
-const published = (executor: string): Risk | null =>
-  (({ "queue.oldest": "read_only", "files.free": "read_only" }) as Readonly<Record<string, Risk>>)[executor] ?? null;
+const declared = new Map<string, Risk>([
+  ["queue.oldest", "read_only"],
+  ["files.free", "read_only"],
+]);
+const published = (executor: string): Risk | null => declared.get(executor) ?? null;
 const job = (changes: Partial<Job> = {}): Job => ({
   job_id: "j",
   request: request(),
@@ -45,6 +48,8 @@ describe("who may ask", () => {
     { executor: "service.restart", by: who("n"), may: false },
     { executor: "shell.open", by: who("o", "operator"), may: false },
     { executor: "shell.open", by: who("s", "shell"), may: true },
+    { executor: "constructor", by: who("o", "operator"), may: true },
+    { executor: "constructor", by: who("v", "viewer"), may: false },
   ])("$by.roles for $executor: $may", ({ executor, by, may }) => {
     expect(maySubmit(executor, by, config) === null).toBe(may);
   });
@@ -59,6 +64,10 @@ describe("how much is asked", () => {
     { executor: "a.plugin", risk: undefined, says: "destructive", approvals: 1 },
     { executor: "queue.oldest", risk: undefined, says: "read_only", approvals: 0 },
     { executor: "shell.open", risk: undefined, says: "destructive", approvals: 1 },
+    // What every object has is nobody's setting.
+    { executor: "constructor", risk: undefined, says: "destructive", approvals: 1 },
+    { executor: "toString", risk: "read_only", says: "destructive", approvals: 1 },
+    { executor: "__proto__", risk: undefined, says: "destructive", approvals: 1 },
   ])("$executor asked as $risk is $says and takes $approvals approvals", ({ executor, risk, says, approvals }) => {
     const plan = planOf(request({ executor, risk }), who("root", "admin"), { agents, config, published });
     expect(plan).toMatchObject({ risk: says, needs_approval: approvals });

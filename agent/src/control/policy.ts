@@ -1,5 +1,5 @@
 import { type Job, type JobRequest, type Risk, readCanonical } from "@homeostat/schemas";
-import { type PolicyConfig, riskOf } from "./control-config.ts";
+import { type PolicyConfig, riskOf, setFor } from "./control-config.ts";
 import { rampEnds } from "./jobs/job-run.ts";
 import { type Candidates, saltOf, select } from "./targets.ts";
 import type { JobPreview, Principal, Refused, Role } from "./views.ts";
@@ -25,11 +25,11 @@ const personOf = (name: string): string => name.normalize("NFKC").trim().toLower
 const higher = (a: Risk, b: Risk): Risk => (RISKS.indexOf(a) > RISKS.indexOf(b) ? a : b);
 
 export const approvalsNeeded = ({ risk, request }: Pick<Job, "risk" | "request">, config: PolicyConfig): number =>
-  config.approvals_of[request.executor] ?? config.approvals[risk];
+  setFor(config.approvals_of, request.executor) ?? config.approvals[risk];
 
 /** Null when this principal may ask for this executor. */
 export const maySubmit = (executor: string, by: Principal, { roles }: PolicyConfig): Refused | null => {
-  const role = roles[executor] ?? "operator";
+  const role = setFor(roles, executor) ?? "operator";
   if (has(by, role, "admin")) return null;
   return { refused: "not_allowed", message: `${by.name} may not ask for ${executor}: it takes the role ${role}` };
 };

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { AssignedPartition } from "@homeostat/schemas";
 import type { AuditLog } from "./audit/audit-log.ts";
 import type { ControlOptions } from "./control.ts";
+import { setFor } from "./control-config.ts";
 import type { Authority } from "./identity/authority.ts";
 import { whyNotDirectly } from "./identity/direct-enrolment.ts";
 import { createIdentities, type Identities } from "./identity/identities.ts";
@@ -53,7 +54,7 @@ export class Reign {
       authority,
       dir: secrets,
       commandKeys: [publicHalf(signingKey)],
-      servers: (site) => config.site_servers[site] ?? [],
+      servers: (site) => setFor(config.site_servers, site) ?? [],
       audit: (who, what, subject, details) => audit.append(who, what, subject, { ...details }),
       now,
       log,
