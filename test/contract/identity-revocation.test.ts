@@ -40,6 +40,28 @@ describe("revocation and quarantine", () => {
     expect(at.connects(host, await at.control())).toBe("web-1 is revoked");
   });
 
+  test("a revocation outlives a restart also when control's clock was ahead at the change before it", async () => {
+    const host = await at.enrolHost("web-1");
+    at.now += HOUR_MS;
+    await at.identities.quarantine("web-1", "ada", "odd");
+    await at.identities.readmit("web-1", "ada", "fine");
+    at.now -= HOUR_MS;
+    await at.identities.revoke("web-1", "ada", "stolen");
+    const next = await at.control();
+    expect(at.connects(host, next)).toBe("web-1 is revoked");
+    expect(next.revokedList().hosts).toEqual(["web-1"]);
+  });
+
+  test("a host that was readmitted and enrols again stays so, also when control's clock was ahead at its revocation", async () => {
+    await at.enrolHost("web-1");
+    at.now += HOUR_MS;
+    await at.identities.revoke("web-1", "ada", "stolen");
+    at.now -= HOUR_MS;
+    await at.identities.readmit("web-1", "ada", "found again");
+    const host = await at.enrolHost("web-1");
+    expect(at.connects(host, await at.control())).toBe("accepted");
+  });
+
   test("a revocation counts while the disk does not take it, and is in the file once it does", async () => {
     const host = await at.enrolHost("web-1");
     const path = join(at.root, "secrets", "barred.json");

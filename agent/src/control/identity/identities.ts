@@ -14,6 +14,7 @@ import {
   type Change,
   certificateFor,
   isForgotten,
+  laterThan,
   quarantined,
   readmitted,
   revoked,
@@ -285,7 +286,7 @@ class BusIdentities implements Identities {
     const identity =
       before === undefined
         ? fresh
-        : { ...fresh, state: before.state, withdrawn: withoutCertificates(before, now).withdrawn };
+        : laterThan(before, { ...fresh, state: before.state, withdrawn: withoutCertificates(before, now).withdrawn });
     return { identity, writes: [writeOf({ ...token, uses: token.uses + 1 })] };
   }
 
@@ -409,7 +410,7 @@ class BusIdentities implements Identities {
       if (identity === undefined) return refuse("not_enrolled", this.#whyUnknown(key));
       if (!step.from.includes(identity.state))
         return refuse("wrong_state", `${identity.host} is ${identity.state}: it cannot be ${step.what}`);
-      const after = step.to(identity, { ...asked, nowUnixMs: this.#ports.now() });
+      const after = laterThan(identity, step.to(identity, { ...asked, nowUnixMs: this.#ports.now() }));
       const details = { site: after.site, reason: asked.reason };
       return {
         outcome: after,

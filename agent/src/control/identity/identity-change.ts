@@ -20,6 +20,12 @@ const changed = (identity: AgentIdentity, { by, reason, nowUnixMs }: Change): Ag
   reason,
 });
 
+/** Of two changes the later counts, also by a clock that has been set back in between: a revocation must not look older than what it ends. */
+export const laterThan = (before: AgentIdentity, after: AgentIdentity): AgentIdentity => ({
+  ...after,
+  changed_at_unix_ms: Math.max(after.changed_at_unix_ms, before.changed_at_unix_ms + 1),
+});
+
 /** Without what is past all use. */
 const pruned = (identity: AgentIdentity, nowUnixMs: number): AgentIdentity => ({
   ...identity,
