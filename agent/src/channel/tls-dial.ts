@@ -14,18 +14,21 @@ export interface DialOptions {
   readonly localAddress?: string | undefined;
   /** Ends the attempt. */
   readonly signal?: AbortSignal;
-  /** Of an earlier connection with any server that shares its keys. */
+  /** Of an earlier connection with any server that shares its keys. Left alone when another certificate was shown then. */
   readonly session?: Resumable | undefined;
   readonly onSession?: (session: Resumable) => void;
 }
 
 /**
  * A ticket (RFC 8446, 4.6.1), and who was believed when it came: only servers that share its keys can resume it, and in a resumed session
- * nobody shows a certificate to the client again.
+ * neither end shows a certificate again. It speaks for the client's certificate of then, and would be refused once that has expired, though
+ * it was renewed long before.
  */
 export interface Resumable {
   readonly ticket: Buffer;
   readonly peer: Peer;
+  /** What the client showed. PEM. */
+  readonly shown: string;
 }
 
 export interface Dialled {
@@ -53,7 +56,9 @@ const contextOf = (identity: TlsIdentity | null): SecureContext => {
 
 /** Resolves once both ends have shown who they are. */
 export const dialTls = (options: DialOptions): Promise<Dialled> => {
-  const { server, identity, expected, now, session, onSession, signal, localAddress } = options;
+  const { server, identity, expected, now, onSession, signal, localAddress } = options;
+  const shown = identity?.certificatePem ?? "";
+  const session = options.session?.shown === shown ? options.session : undefined;
   const at = server.lastIndexOf(":");
   const host = server.slice(0, at).replace(/^\[|\]$/g, "");
   return new Promise((resolve, reject) => {
@@ -93,7 +98,8 @@ export const dialTls = (options: DialOptions): Promise<Dialled> => {
       if (peer !== null && "refused" in peer)
         return fail(new Error(`${server} is not to be believed: ${peer.refused}`));
       signal?.removeEventListener("abort", aborted);
-      if (onSession !== undefined && peer !== null) socket.on("session", (ticket) => onSession({ ticket, peer }));
+      if (onSession !== undefined && peer !== null)
+        socket.on("session", (ticket) => onSession({ ticket, peer, shown }));
       socket.off("error", fail);
       socket.off("close", ended);
       resolve({ socket, peer });

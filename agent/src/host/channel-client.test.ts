@@ -1,6 +1,8 @@
+import { randomBytes } from "node:crypto";
 import type { CommandResult } from "@homeostat/schemas";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Fleet, until } from "../site/channel-fleet.fixture.ts";
+import { createAuthority } from "../control/identity/authority.ts";
+import { Fleet, SITE, until } from "../site/channel-fleet.fixture.ts";
 import { type Lie, lyingUplink } from "../site/lying-uplink.fixture.ts";
 import type { ChannelClient } from "./channel-client.ts";
 import { createChannelLink } from "./channel-link.ts";
@@ -97,6 +99,25 @@ describe("agents whose server is lost", () => {
     await expect(client.publish([{ topic: "telemetry.logs", value: Buffer.alloc(1) }])).rejects.toMatchObject({
       code: "unreachable",
     });
+  });
+});
+
+describe("an agent whose certificate was renewed while it was connected", () => {
+  test("shows the new one when it comes back, and not the old one by a ticket of its session", async () => {
+    const HOUR_MS = 3_600_000;
+    let siteMs = Date.now();
+    const server = await fleet.server("s1", { ticketKeys: randomBytes(48), now: () => siteMs });
+    const before = await createAuthority({ dir: fleet.dir, now: () => Date.now() - 23 * HOUR_MS });
+    let identity = await before.identityFor({ kind: "agent", site: SITE, name: "web-1" });
+    const client = await fleet.agent("web-1", [server.address], { identity: () => identity });
+    // An answer to it comes behind the ticket.
+    fleet.wheel.turn();
+    await until(() => client.clockSkewMs !== null);
+    identity = await fleet.identity("agent", "web-1");
+    siteMs += 2 * HOUR_MS;
+    fleet.control.of("web-1")?.raw.close("come again");
+    await until(() => client.stats().connects === 2 && client.state === "sealed");
+    expect(server.stats().refused).toEqual({});
   });
 });
 
