@@ -188,7 +188,7 @@ export class Reign {
       onUp: (session) => term.up(session),
       onDown: (session) => term.sessions.down(session),
       onFrame: (session, kind, bytes) => term.sessions.frame(session, kind, bytes),
-      onDrain: (server) => term.drained(server),
+      onDrain: (way) => term.drained(way),
       onEnrol: async (request, via) =>
         (via === null ? whyNotDirectly(request, this.identities.tokens()) : null) ?? this.identities.enrol(request),
       onFetch: (sha256, offset, length) => this.plugins.read(sha256, offset, length),

@@ -37,21 +37,22 @@ const open = () => {
     count: nothing,
     log,
   });
-  const up = (host: string, server: string): RawSession => {
+  const up = (host: string, server: string, way = server): RawSession => {
     const raw: RawSession = {
-      id: `${server}/${host}`,
+      id: `${way}/${host}`,
+      way,
       host,
       server,
       site: "east",
       address: "",
       isOpen: true,
       get isBehind() {
-        return (room.get(server) ?? 0) <= 0;
+        return (room.get(way) ?? 0) <= 0;
       },
       send: (kind) => {
         if (kind === "sealed") {
           sent.push(host);
-          room.set(server, (room.get(server) ?? 0) - 1);
+          room.set(way, (room.get(way) ?? 0) - 1);
         }
         return !raw.isBehind;
       },
@@ -99,6 +100,16 @@ test("a host that has moved to another server does not wait for the one before",
   expect(sent).toEqual([]);
 });
 
+test("a server that does not read holds up none of another site whose server has the same name", () => {
+  const { room, sent, onRoom, sessions, up } = open();
+  up("b", "s1", "west");
+  up("a", "s1", "east");
+  for (const host of ["b", "a"]) expect(sessions.hasRoom(host)).toBe(false);
+  room.set("east", 1);
+  sessions.drained("east");
+  expect([onRoom, sent]).toEqual([["a"], ["a"]]);
+});
+
 test("what is short and must not wait is sent to a server that is behind all the same, and to nobody who is not here", () => {
   const { sent, sessions, up } = open();
   const raw = up("a", "s1");
@@ -121,7 +132,13 @@ test("whose certificate does not count any more loses its sessions, also one tha
   const { sessions, barred, closed, up } = open();
   const raw = up("a", "s1");
   up("b", "s1");
-  const silent: RawSession = { ...raw, id: "s2/a", server: "s2", close: (reason) => closed.push(`silent: ${reason}`) };
+  const silent: RawSession = {
+    ...raw,
+    id: "s2/a",
+    way: "s2",
+    server: "s2",
+    close: (reason) => closed.push(`silent: ${reason}`),
+  };
   sessions.up(silent);
   sessions.frame(silent, "handshake", Buffer.from("a"));
   sessions.recheck("a");

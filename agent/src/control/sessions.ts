@@ -36,7 +36,7 @@ export class Sessions {
   readonly #byId = new Map<string, Session>();
   readonly #byHost = new Map<string, Set<Session>>();
   readonly #current = new Map<string, Session>();
-  /** Hosts that something waits for, by the server that has more unread than it should. */
+  /** Hosts that something waits for, by the uplink that has more unread than it should. */
   readonly #roomless = new Map<string, Set<string>>();
   #order = 0;
 
@@ -84,15 +84,15 @@ export class Sessions {
   }
 
   /** In their order, as many as there is room for. */
-  drained(server: string): void {
-    const hosts = this.#roomless.get(server) ?? [];
+  drained(way: string): void {
+    const hosts = this.#roomless.get(way) ?? [];
     for (const host of hosts) {
       const raw = this.#current.get(host)?.raw;
-      if (raw?.server === server && raw.isBehind) return;
-      this.#roomless.get(server)?.delete(host);
+      if (raw?.way === way && raw.isBehind) return;
+      this.#roomless.get(way)?.delete(host);
       this.#ports.onRoom(host);
     }
-    this.#roomless.delete(server);
+    this.#roomless.delete(way);
   }
 
   /** False: it has no session, or its site server is behind, and `onRoom` tells when that is over. What is short and must not wait is sent all the same. */
@@ -100,15 +100,15 @@ export class Sessions {
     const raw = this.#current.get(host)?.raw;
     if (raw === undefined) return false;
     if (!raw.isBehind) return true;
-    const roomless = this.#roomless.get(raw.server);
-    if (roomless === undefined) this.#roomless.set(raw.server, new Set([host]));
+    const roomless = this.#roomless.get(raw.way);
+    if (roomless === undefined) this.#roomless.set(raw.way, new Set([host]));
     else roomless.add(host);
     return false;
   }
 
-  #wantsNoRoom({ server, host }: RawSession): void {
-    const roomless = this.#roomless.get(server);
-    if (roomless?.delete(host) === true && roomless.size === 0) this.#roomless.delete(server);
+  #wantsNoRoom({ way, host }: RawSession): void {
+    const roomless = this.#roomless.get(way);
+    if (roomless?.delete(host) === true && roomless.size === 0) this.#roomless.delete(way);
   }
 
   /** Under one seal. False: there is no session. */

@@ -295,8 +295,8 @@ export class Term {
     this.sessions.up(raw);
   }
 
-  drained(server: string): void {
-    this.sessions.drained(server);
+  drained(way: string): void {
+    this.sessions.drained(way);
   }
 
   #reach(host: string): Reach {

@@ -35,9 +35,12 @@ const REVOKED_TOLD_MAX = 3_000;
 /** Questions of one site server that are being answered; more are told to come again. */
 const ASKED_MAX = 512;
 
+let uplinks = 0;
+
 /** Control's end of one site server. */
 export class UplinkEnd implements ConnectionOwner, Pulsed {
   readonly connection: Connection;
+  readonly way = String(++uplinks);
   readonly #ports: UplinkPorts;
   /** Who the certificate says that it is; null in process. */
   readonly #peer: Peer | null;
@@ -125,7 +128,7 @@ export class UplinkEnd implements ConnectionOwner, Pulsed {
   }
 
   onDrain(): void {
-    if (this.#hello !== null) this.#ports.handlers.onDrain?.(this.#hello.server);
+    if (this.#hello !== null) this.#ports.handlers.onDrain?.(this.way);
   }
 
   onClose(reason: string): void {
@@ -243,6 +246,7 @@ let sessions = 0;
 
 class Session implements RawSession {
   readonly id: string;
+  readonly way: string;
   readonly host: string;
   readonly server: string;
   readonly site: string;
@@ -258,6 +262,7 @@ class Session implements RawSession {
     this.#prefix = u32(number);
     sessions += 1;
     this.id = `${of.server}/${sessions}`;
+    this.way = uplink.way;
     this.host = of.host;
     this.server = of.server;
     this.site = of.site;

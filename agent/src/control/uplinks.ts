@@ -16,6 +16,8 @@ import { UplinkEnd, type UplinkPorts } from "./uplink-end.ts";
 export interface RawSession {
   /** Names it among all sessions since control began. */
   readonly id: string;
+  /** Names the uplink that it came by: servers of two sites may have one name, and one server may have two uplinks for a while. */
+  readonly way: string;
   readonly host: string;
   readonly server: string;
   readonly site: string;
@@ -41,8 +43,8 @@ export interface UplinkHandlers {
   /** Also of sessions that control has closed itself. */
   onDown(session: RawSession, reason: string): void;
   onFrame(session: RawSession, kind: "sealed" | "handshake", bytes: Buffer): void;
-  /** A server that was behind has caught up: its sessions may be sent to again. */
-  onDrain?(server: string): void;
+  /** An uplink that was behind has caught up: its sessions may be sent to again. */
+  onDrain?(way: string): void;
   /** Never rejects for what the other side did wrong: that is an answer. via: null when it was asked here, without a site server between. */
   onEnrol(request: unknown, via: { readonly site: string; readonly server: string } | null): Promise<unknown>;
   /** Rejects when there is no such artefact; fewer bytes than asked for at its end. */
