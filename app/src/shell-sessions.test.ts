@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { JobHappening, Principal } from "@homeostat/analytics";
@@ -251,6 +251,16 @@ describe("a transcript", () => {
     }
     expect(readdirSync(dir)).toEqual(["job-2.cast"]);
     expect(records.at(-1)).toMatchObject({ what: "shell.transcript_removed", subject: "job-1" });
+  });
+
+  it("of any length is listed by its first line alone", async () => {
+    const sessions = sessionsWith();
+    const { id } = await begin(sessions);
+    // Longer than a string can be, and without a block on the disk.
+    truncateSync(join(dir, `${id}.cast.part`), 600 * 1_048_576);
+    const transcripts = createTranscripts({ dir, config: TranscriptsConfig.parse({}), now: () => now });
+    expect(transcripts.list()).toMatchObject([{ session_id: id, bytes: 600 * 1_048_576 }]);
+    rmSync(join(dir, `${id}.cast.part`));
   });
 
   it.each(["../secrets/api-token", "..", "a/b", "", "a\0b"])("is not found by the path %j", async (id) => {

@@ -8,6 +8,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -127,14 +128,21 @@ export interface Transcripts {
   tidy(): readonly Opened[];
 }
 
-/** What stands in a transcript's first line; null for a file that is not one. */
+/** The first line of a transcript is far shorter. */
+const HEADER_BYTES_MAX = 16_384;
+
+/** What stands in a transcript's first line, and no more is read of it: all of them are looked at every few seconds. null for a file that is not one. */
 const headerOf = (path: string): Opened | null => {
-  const [first = ""] = readFileSync(path, "utf8").split("\n", 1);
+  const fd = openSync(path, "r");
+  const head = Buffer.alloc(HEADER_BYTES_MAX);
   try {
+    const [first = ""] = head.toString("utf8", 0, readSync(fd, head)).split("\n", 1);
     return Header.parse(JSON.parse(first)).homeostat;
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof z.ZodError) return null;
     throw error;
+  } finally {
+    closeSync(fd);
   }
 };
 
