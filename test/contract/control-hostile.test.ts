@@ -94,6 +94,21 @@ describe("an agent", () => {
     expect(control.agent("h0")?.last_seen_unix_ms).toBeLessThanOrEqual(world.fleet.time.now() - 600_000);
   });
 
+  it("whose clock was set back is heard in its session all the same, and is not taken for silent", async () => {
+    const world = await openWorld();
+    const { control } = await startWith(world, ["h0"]);
+    const agent = agentOf(world, "h0");
+    const { time } = world.fleet;
+    const beat = (at_unix_ms: number, role: string) =>
+      agent.say({ type: "heartbeat", heartbeat: { ...world.fleet.beatOf("h0"), at_unix_ms, labels: { role } } });
+    beat(time.now(), "before");
+    await until(() => control.agent("h0")?.labels.role === "before");
+    await time.pass(3_600_000);
+    beat(time.now() - 10 * 365 * 86_400_000, "after");
+    await until(() => control.agent("h0")?.labels.role === "after");
+    expect(control.agent("h0")).toMatchObject({ state: "online", last_seen_unix_ms: time.now() });
+  });
+
   it("that tells one result many times, and another end of it, while it is on its way is counted, and the first is what counts", async () => {
     const { gate, openBus } = watchedBus();
     const world = await openWorld(undefined, openBus);

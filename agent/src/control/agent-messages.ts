@@ -67,7 +67,7 @@ export class AgentMessages {
       count("heartbeat_of_another_host");
       return;
     }
-    if (registry.heard(beat)) onAgent(host);
+    if (registry.heard(beat, "in its session")) onAgent(host);
     beatsLane
       .push({ topic: "agent.heartbeats", key: host, value: Buffer.from(JSON.stringify(beat)), headers })
       // The next one comes soon.

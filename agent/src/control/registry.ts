@@ -17,6 +17,8 @@ class Agent implements Candidate {
   readonly host: string;
   identity: AgentIdentity | null = null;
   beat: Heartbeat | null = null;
+  /** By our clock, as far as it can be known; 0 before the first. */
+  beatAtUnixMs = 0;
   session: Session | null = null;
   seenAtUnixMs: number | null = null;
   constructor(host: string) {
@@ -74,16 +76,19 @@ export class Registry implements Candidates {
     return this.#siteSizes.get(site) ?? 0;
   }
 
-  /** True when its labels are others than before. */
-  heard(beat: Heartbeat): boolean {
+  /** True when its labels are others than before. `how`: in its session, where each is newer than the one before whatever its clock says, or on the bus. */
+  heard(beat: Heartbeat, how: "in its session" | "on the bus"): boolean {
     let areLabelsNew = false;
     this.#change(beat.host, (agent) => {
       const now = this.#now();
+      const isTold = how === "in its session";
       // Of a clock that is ahead of ours nothing follows about what comes behind it.
-      if (agent.beat !== null && agent.beat.at_unix_ms > beat.at_unix_ms && agent.beat.at_unix_ms <= now) return;
+      const isOld = agent.beat !== null && agent.beat.at_unix_ms > beat.at_unix_ms && agent.beat.at_unix_ms <= now;
+      if (isOld && !isTold) return;
       areLabelsNew = !areSame(agent.labels, beat.labels);
       agent.beat = beat;
-      agent.seenAtUnixMs = Math.max(agent.seenAtUnixMs ?? 0, Math.min(beat.at_unix_ms, now));
+      agent.beatAtUnixMs = isTold ? now : Math.min(beat.at_unix_ms, now);
+      agent.seenAtUnixMs = isTold ? now : Math.max(agent.seenAtUnixMs ?? 0, agent.beatAtUnixMs);
     });
     return areLabelsNew;
   }
@@ -120,8 +125,8 @@ export class Registry implements Candidates {
 
   /** As the catalog of plugins wants to know them. */
   *pluginHosts(): Iterable<PluginHostView> {
-    for (const { host, site, labels, beat } of this.#agents.values())
-      yield { host, site, labels, plugins: beat?.plugins ?? [], seenAtUnixMs: beat?.at_unix_ms ?? 0 };
+    for (const { host, site, labels, beat, beatAtUnixMs } of this.#agents.values())
+      yield { host, site, labels, plugins: beat?.plugins ?? [], seenAtUnixMs: beatAtUnixMs };
   }
 
   view(host: string): AgentView | null {

@@ -415,7 +415,7 @@ export class Term {
   #heardBeat(message: BusMessage): void {
     if (message.headers[WRITER_HEADER] === this.writer || message.value === null) return;
     const beat = this.#decode(message, Heartbeat);
-    if (beat !== null && this.registry.heard(beat)) this.#ports.onAgent(beat.host);
+    if (beat !== null && this.registry.heard(beat, "on the bus")) this.#ports.onAgent(beat.host);
   }
 
   #heardProgress(message: BusMessage): void {
