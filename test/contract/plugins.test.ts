@@ -50,12 +50,23 @@ const fleetOf = (count: number): PluginHostView[] =>
 const setUp = async (fleet: readonly PluginHostView[] = fleetOf(100)) => {
   const dir = await mkdtemp(join(tmpdir(), "homeostat-catalog-"));
   const clock = { now: 1_800_000_000_000 };
-  const bus: Bus = await createEmbeddedBus({
+  const opened: Bus = await createEmbeddedBus({
     dir: join(dir, "bus"),
     topics: topics(),
     now: () => clock.now,
     log: silent,
   });
+  /** Whatever is published waits for it. */
+  const gate = { isOpen: Promise.resolve() };
+  const bus: Bus = {
+    publish: async (messages, how) => {
+      await gate.isOpen;
+      await opened.publish(messages, how);
+    },
+    consume: (consumer) => opened.consume(consumer),
+    lag: (group, topic) => opened.lag(group, topic),
+    stop: () => opened.stop(),
+  };
   const hosts = { now: fleet };
   const open = async (group: string) => {
     const catalog = createPluginCatalog({
@@ -76,7 +87,7 @@ const setUp = async (fleet: readonly PluginHostView[] = fleetOf(100)) => {
     await bus.stop();
     await rm(dir, { recursive: true, force: true });
   });
-  return { dir, bus, clock, hosts, open, catalog: await open("one") };
+  return { dir, bus, gate, clock, hosts, open, catalog: await open("one") };
 };
 
 const accepted = <T extends object>(value: T | { refused: string; message: string }): T => {
@@ -304,6 +315,20 @@ describe("a wish", () => {
     }));
     await catalog.tick(hosts.now);
     expect(step()).toBe(1);
+  });
+
+  it("is not brought back by a step of its roll-out that falls due while it is taken back", async () => {
+    const { catalog, clock, hosts, gate, open } = await published();
+    accepted(await catalog.wish({ name: "demo", version: "1.0.0", targets: EVERYBODY, by: "ada" }));
+    clock.now += 3 * MINUTE;
+    hosts.now = hosts.now.map((host) => ({ ...host, seenAtUnixMs: clock.now, plugins: [statusOf("1.0.0")] }));
+    const bus = Promise.withResolvers<void>();
+    gate.isOpen = bus.promise;
+    const changes = [catalog.unwish("demo", EVERYBODY), catalog.tick(hosts.now)];
+    bus.resolve();
+    await Promise.all(changes);
+    expect(catalog.wishes()).toEqual([]);
+    expect((await open("two")).wishes()).toEqual([]);
   });
 
   it("is halted when the new release fails, the rest keeps the old one, and a better one goes out anew", async () => {

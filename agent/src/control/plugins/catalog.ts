@@ -76,6 +76,7 @@ class FoldedWishes implements PluginCatalog {
   readonly #underWay = new Set<string>();
   readonly #ages = new RecordAges();
   #consumer: Consumer | null = null;
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: PluginCatalogOptions) {
     this.#options = options;
@@ -134,7 +135,11 @@ class FoldedWishes implements PluginCatalog {
     }
   }
 
-  async wish(request: WishRequest): Promise<PluginWish | Refused> {
+  wish(request: WishRequest): Promise<PluginWish | Refused> {
+    return this.#inTurn(() => this.#wish(request));
+  }
+
+  async #wish(request: WishRequest): Promise<PluginWish | Refused> {
     const release = this.#wishedRelease(request);
     if ("refused" in release) return release;
     const { targets, config = {}, pinned = false, enabled = true, by } = request;
@@ -164,7 +169,11 @@ class FoldedWishes implements PluginCatalog {
     return this.#put(key, wish);
   }
 
-  async unwish(name: string, targets: TargetSelector): Promise<PluginWish | Refused> {
+  unwish(name: string, targets: TargetSelector): Promise<PluginWish | Refused> {
+    return this.#inTurn(() => this.#unwish(name, targets));
+  }
+
+  async #unwish(name: string, targets: TargetSelector): Promise<PluginWish | Refused> {
     const key = keyOf(name, targets);
     const held = this.#wishes.get(key);
     if (held === undefined) return refused("not_found", `nobody wishes ${name} for these hosts`);
@@ -213,16 +222,26 @@ class FoldedWishes implements PluginCatalog {
 
   async tick(hosts: Iterable<PluginHostView>): Promise<void> {
     const all = [...hosts];
-    for (const [key, held] of this.#wishes) {
-      const { wish } = held;
-      if (wish.rollout === null) continue;
-      const selected = all.filter((host) => isFor(held, host));
-      const rollout = nextStep(wish, wish.rollout, { hosts: selected, nowUnixMs: this.#options.now() });
-      if (rollout === wish.rollout) continue;
-      if (rollout !== null && rollout.halted !== "")
-        this.#options.log.error({ plugin: wish.release.manifest.name, why: rollout.halted }, "a roll-out is halted");
-      await this.#put(key, { ...wish, rollout });
-    }
+    for (const key of [...this.#wishes.keys()]) await this.#inTurn(() => this.#step(key, all));
+  }
+
+  async #step(key: string, hosts: readonly PluginHostView[]): Promise<void> {
+    const held = this.#wishes.get(key);
+    if (held === undefined || held.wish.rollout === null) return;
+    const { wish } = held;
+    const selected = hosts.filter((host) => isFor(held, host));
+    const rollout = nextStep(wish, held.wish.rollout, { hosts: selected, nowUnixMs: this.#options.now() });
+    if (rollout === wish.rollout) return;
+    if (rollout !== null && rollout.halted !== "")
+      this.#options.log.error({ plugin: wish.release.manifest.name, why: rollout.halted }, "a roll-out is halted");
+    await this.#put(key, { ...wish, rollout });
+  }
+
+  /** One after the other: a step of a roll-out that was worked out while its wish was being taken back would bring it back. */
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const changed = this.#turn.then(change);
+    this.#turn = changed.catch(() => undefined);
+    return changed;
   }
 
   read(sha256: string, offset: number, length: number): Promise<Buffer> {
