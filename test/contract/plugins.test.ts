@@ -331,6 +331,19 @@ describe("a wish", () => {
     expect((await open("two")).wishes()).toEqual([]);
   });
 
+  it("does not stand still for as long as the clock was ahead when it began", async () => {
+    const { catalog, clock, hosts } = await published();
+    clock.now += 365 * 24 * 60 * MINUTE;
+    accepted(await catalog.wish({ name: "demo", version: "1.0.0", targets: EVERYBODY, by: "ada" }));
+    clock.now -= 365 * 24 * 60 * MINUTE;
+    for (let tick = 0; tick < 2; tick += 1) {
+      clock.now += 3 * MINUTE;
+      hosts.now = hosts.now.map((host) => ({ ...host, seenAtUnixMs: clock.now, plugins: [statusOf("1.0.0")] }));
+      await catalog.tick(hosts.now);
+    }
+    expect(catalog.wishes()).toMatchObject([{ rollout: { step: 1 } }]);
+  });
+
   it("is halted when the new release fails, the rest keeps the old one, and a better one goes out anew", async () => {
     const test = await published(fleetOf(100), "1.0.0", "1.1.0", "1.2.0");
     const { catalog, clock, hosts, desired, open } = test;

@@ -56,6 +56,8 @@ export const nextStep = (
     const percent = STEPS_PERCENT[rollout.step] ?? 100;
     return { ...rollout, halted: `${failed} of ${told} hosts could not have ${version}, in the step of ${percent} %` };
   }
+  // By a clock that has been set back since: it would wait until then.
+  if (rollout.step_began_unix_ms > nowUnixMs) return { ...rollout, step_began_unix_ms: nowUnixMs };
   if (nowUnixMs - rollout.step_began_unix_ms < SETTLE_MS) return rollout;
   if (told * 100 < heardOf.length * HEARD_PERCENT) return rollout;
   // Nobody to learn from: an empty fleet waits for its first host.
