@@ -344,6 +344,15 @@ describe("a wish", () => {
     expect(catalog.wishes()).toMatchObject([{ rollout: { step: 1 } }]);
   });
 
+  it("is refused for hosts whose names have no canonical form", async () => {
+    const { catalog } = await published();
+    const targets = { site: "\ud800" };
+    expect(await catalog.wish({ name: "demo", version: "1.0.0", targets, by: "ada" })).toMatchObject({
+      refused: "invalid",
+    });
+    expect(await catalog.unwish("demo", targets)).toMatchObject({ refused: "invalid" });
+  });
+
   it("is halted when the new release fails, the rest keeps the old one, and a better one goes out anew", async () => {
     const test = await published(fleetOf(100), "1.0.0", "1.1.0", "1.2.0");
     const { catalog, clock, hosts, desired, open } = test;

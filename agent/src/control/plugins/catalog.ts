@@ -174,6 +174,8 @@ class FoldedWishes implements PluginCatalog {
   }
 
   async #unwish(name: string, targets: TargetSelector): Promise<PluginWish | Refused> {
+    const wrong = targetsFlaw(targets);
+    if (wrong !== null) return refused("invalid", wrong);
     const key = keyOf(name, targets);
     const held = this.#wishes.get(key);
     if (held === undefined) return refused("not_found", `nobody wishes ${name} for these hosts`);
@@ -395,6 +397,8 @@ const targetsFlaw = ({ hosts, labels, site, percent }: TargetSelector): string |
   if (percent !== undefined) return "targets.percent: a wish has none; what is for everybody goes in steps by itself";
   if (hosts === undefined && labels === undefined && site === undefined)
     return 'targets: name hosts, labels or a site; every agent is labels: "*"';
+  const canonical = readCanonical({ hosts, labels, site });
+  if ("flaw" in canonical) return `targets: ${canonical.flaw}`;
   const matches = labels === undefined ? null : labelSelector(labels);
   if (matches === null || typeof matches === "function") return null;
   return `targets.labels: column ${matches.at}: ${matches.problem}`;
