@@ -10,7 +10,7 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { DesiredPlugins, type Log, PluginName, PluginRelease } from "@homeostat/schemas";
@@ -66,7 +66,8 @@ const syncDirectory = (path: string): void => {
 const writeDurably = (path: string, text: string, temporary: string): void => {
   const fd = openSync(temporary, "w", 0o600);
   try {
-    writeSync(fd, text);
+    // All of it, or an error: a disk that is nearly full takes the beginning.
+    writeFileSync(fd, text);
     fsyncSync(fd);
   } finally {
     closeSync(fd);
