@@ -109,6 +109,27 @@ describe("an agent", () => {
     expect(control.agent("h0")).toMatchObject({ state: "online", last_seen_unix_ms: time.now() });
   });
 
+  it("that says one heartbeat after the other has few of them on the bus, the newest at last", async () => {
+    const published: number[] = [];
+    const openBus = async (dir: string) => {
+      const bus = await watchedBus().openBus(dir);
+      const publish: typeof bus.publish = async (messages, options) => {
+        for (const { topic, value } of messages)
+          if (topic === "agent.heartbeats") published.push(JSON.parse(Buffer.from(value ?? []).toString()).spool_bytes);
+        await bus.publish(messages, options);
+      };
+      return { ...bus, publish };
+    };
+    const world = await openWorld(undefined, openBus);
+    await startWith(world, ["h0"]);
+    const evil = agentOf(world, "h0");
+    for (let n = 1; n <= 2_000; n += 1)
+      evil.say({ type: "heartbeat", heartbeat: { ...world.fleet.beatOf("h0"), spool_bytes: n } });
+    await isHeard(evil);
+    while (published.at(-1) !== 2_000) await world.fleet.time.pass(250);
+    expect(published.length).toBeLessThan(10);
+  });
+
   it("that tells one result many times, and another end of it, while it is on its way is counted, and the first is what counts", async () => {
     const { gate, openBus } = watchedBus();
     const world = await openWorld(undefined, openBus);

@@ -29,6 +29,8 @@ export class AgentMessages {
   readonly #ports: AgentMessagesPorts;
   /** Identities change one after the other: who asks again and again must not stand before a revocation. */
   readonly #renewing = new Set<string>();
+  /** Hosts with a heartbeat on its way to the bus, and their newest since: who says many fills nobody's way there. */
+  readonly #beats = new Map<string, Heartbeat | null>();
 
   constructor(ports: AgentMessagesPorts) {
     this.#ports = ports;
@@ -62,18 +64,30 @@ export class AgentMessages {
   }
 
   #heardBeat(host: string, beat: Heartbeat): void {
-    const { registry, beatsLane, headers, onAgent, count, fail } = this.#ports;
+    const { registry, onAgent, count } = this.#ports;
     if (beat.host !== host) {
       count("heartbeat_of_another_host");
       return;
     }
     if (registry.heard(beat, "in its session")) onAgent(host);
+    if (this.#beats.has(host)) this.#beats.set(host, beat);
+    else this.#publishBeat(host, beat);
+  }
+
+  #publishBeat(host: string, beat: Heartbeat): void {
+    const { beatsLane, headers, count, fail } = this.#ports;
+    this.#beats.set(host, null);
     beatsLane
       .push({ topic: "agent.heartbeats", key: host, value: Buffer.from(JSON.stringify(beat)), headers })
       // The next one comes soon.
       .catch((thrown: unknown) => {
         count("heartbeat_not_published");
         fail("a heartbeat could not be published", thrown);
+      })
+      .then(() => {
+        const next = this.#beats.get(host);
+        this.#beats.delete(host);
+        if (next !== null && next !== undefined) this.#publishBeat(host, next);
       });
   }
 
