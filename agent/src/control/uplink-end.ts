@@ -63,6 +63,10 @@ export class UplinkEnd implements ConnectionOwner, Pulsed {
     return this.#ports.queueBytesMax;
   }
 
+  isOf({ site, name }: Peer): boolean {
+    return this.#peer?.site === site && this.#peer.name === name;
+  }
+
   get view(): UplinkView | null {
     if (this.#hello === null) return null;
     const address = this.#peer === null ? "in process" : ((this.connection.stream as TLSSocket).remoteAddress ?? "");

@@ -104,6 +104,8 @@ const PENDING_TIMEOUT_MS = 10_000;
 const PENDING_MAX = 256;
 const PENDING_PER_ADDRESS_MAX = 64;
 const UPLINKS_MAX = 1_000;
+/** Of one server, which has one, and for a while those that have died unnoticed: more, and the oldest gives way. */
+const UPLINKS_PER_SERVER_MAX = 4;
 /** Of strangers at this listener, a second, beyond a burst of twice as many; who comes later is told to come again. */
 const ENROLMENTS_PER_S = 50;
 const ENROL_BURST_S = 2;
@@ -196,6 +198,8 @@ class AllUplinks implements Uplinks, Pulsed {
       this.#strangers.add(new EnrolStranger(socket, this.#strangerPorts, settle));
       return;
     }
+    const same = [...this.#ends].filter((end) => end.isOf(peer));
+    if (same.length >= UPLINKS_PER_SERVER_MAX) same[0]?.connection.destroy("the site server has connected again");
     if (this.#ends.size >= UPLINKS_MAX) {
       this.#refused.add("too_many_uplinks");
       socket.on("error", () => undefined);
