@@ -20,6 +20,7 @@ import { quietLog } from "../quiet-log.fixture.ts";
 import { type CommandTerms, commandBy } from "./command.fixture.ts";
 import { CommandRunner, type CommandRunnerOptions } from "./command-runner.ts";
 import { type Executor, succeeded } from "./executor.ts";
+import { FileJournal } from "./file-journal.ts";
 import { createExecutorRegistry } from "./registry.ts";
 
 const NOW = 1_800_000_000_000;
@@ -246,6 +247,25 @@ describe("command runner", () => {
     expect(results.map(({ state }) => state)).toEqual(["expired", "expired"]);
     expect(ran).toEqual([]);
     await runner.stop(1000);
+  });
+
+  test("runs nothing again that it has forgotten because the clock was years ahead, and goes on with what is newer", async () => {
+    const { executor, ran } = counting();
+    const journal = FileJournal.open({ dir, log: quietLog, nowUnixMs: NOW });
+    const runner = begin(executor, { journal });
+    await runner.take(sign());
+    await until(1);
+    await vi.waitFor(() => expect(journal.get("c1")).toMatchObject({ is_reported: true }));
+    journal.tend(NOW + 10 * 365 * 86_400_000);
+    expect(journal.get("c1")).toBeUndefined();
+    await runner.take(sign());
+    await until(2);
+    await runner.take(sign({ command_id: "newer", not_after_unix_ms: NOW + 120_000 }));
+    await until(3);
+    expect(results.map(({ state }) => state)).toEqual(["succeeded", "refused", "succeeded"]);
+    expect(ran).toHaveLength(2);
+    await runner.stop(1000);
+    await journal.close();
   });
 
   test("never runs two commands on one target at a time, and no more than four at all", async () => {

@@ -238,6 +238,8 @@ export class CommandRunner {
     if (nowUnixMs > grant.not_after_unix_ms) return { state: "expired", message: expiredMessage(grant, nowUnixMs) };
     if (grant.not_after_unix_ms - grant.issued_at_unix_ms > LIFETIME_MS_MAX)
       return refused("valid for more than a day");
+    if (this.#journal.mayHaveForgotten?.(grant.not_after_unix_ms) === true)
+      return refused("this host's clock was far ahead, and what had run here by then is forgotten: this may be of it");
     if (bytes > COMMAND_BYTES_MAX) return refused(`more than ${COMMAND_BYTES_MAX} bytes`);
     const prepared = this.#prepare(command);
     if ("refused" in prepared) return refused(prepared.refused);

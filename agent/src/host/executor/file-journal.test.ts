@@ -109,6 +109,21 @@ test("keeps little of what the platform has already, and nothing of what cannot 
   await journal.close();
 });
 
+test("knows until when it has forgotten, also when it was written anew since and the clock is right again", async () => {
+  const journal = open();
+  const { not_after_unix_ms } = done("c");
+  journal.note("c", { ...done("c"), is_reported: true });
+  expect(journal.mayHaveForgotten(not_after_unix_ms)).toBe(false);
+  journal.tend(NOW + 24 * 3_600_000);
+  for (let index = 0; index < 12; index++) journal.note("big", done("big", String(index).repeat(400_000)));
+  await journal.close();
+  const next = open();
+  expect(statesOf(next)).toEqual({ big: "done" });
+  expect(next.mayHaveForgotten(not_after_unix_ms)).toBe(true);
+  expect(next.mayHaveForgotten(not_after_unix_ms + 1)).toBe(false);
+  await next.close();
+});
+
 test("is written anew when it has grown, with all that counts, and goes on in the new file", async () => {
   const journal = open();
   await journal.write("first", running("first"));

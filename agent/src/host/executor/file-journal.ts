@@ -30,6 +30,8 @@ const FORGET_EVERY_MS = 1_000;
 const CONFIRM_NOTES_MS = 100;
 
 const sync = promisify(fdatasync);
+/** No command's id: of those that are forgotten, the one that was valid longest. */
+const FORGOTTEN = "";
 /** In place of an entry: the platform has the result of the one before. */
 const REPORTED = "reported";
 
@@ -97,14 +99,23 @@ export class FileJournal implements Journal {
   }
 
   entries(): [string, JournalEntry][] {
-    return [...this.#entries];
+    return [...this.#entries].filter(([key]) => key !== FORGOTTEN);
+  }
+
+  mayHaveForgotten(notAfterUnixMs: number): boolean {
+    const last = this.#entries.get(FORGOTTEN);
+    return last?.state === "done" && notAfterUnixMs <= last.not_after_unix_ms;
   }
 
   hasRoom(nowUnixMs: number, of: "command" | "end" = "command"): boolean {
     const entriesMax = of === "command" ? this.#entriesMax : 2 * this.#entriesMax;
-    if (this.#entries.size >= entriesMax && Math.abs(nowUnixMs - this.#forgotUnixMs) >= FORGET_EVERY_MS)
+    if (this.#count >= entriesMax && Math.abs(nowUnixMs - this.#forgotUnixMs) >= FORGET_EVERY_MS)
       this.#forgetExpired(nowUnixMs);
-    return this.#entries.size < entriesMax;
+    return this.#count < entriesMax;
+  }
+
+  get #count(): number {
+    return this.#entries.size - (this.#entries.has(FORGOTTEN) ? 1 : 0);
   }
 
   async write(key: string, entry: JournalEntry): Promise<void> {
@@ -294,7 +305,9 @@ export class FileJournal implements Journal {
   #forgetExpired(nowUnixMs: number): void {
     this.#forgotUnixMs = nowUnixMs;
     for (const [key, entry] of this.#entries) {
-      if (!isForgotten(entry, nowUnixMs)) continue;
+      if (key === FORGOTTEN || entry.state !== "done" || !isForgotten(entry, nowUnixMs)) continue;
+      // Its file is not written for that: it holds all that is forgotten until it is written anew.
+      if (!this.mayHaveForgotten(entry.not_after_unix_ms)) this.#entries.set(FORGOTTEN, shorten(entry, 0));
       this.#keptChars -= this.#withOutput.get(key) ?? 0;
       this.#withOutput.delete(key);
       this.#entries.delete(key);

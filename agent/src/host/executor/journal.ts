@@ -31,6 +31,8 @@ export interface Journal {
   entries(): Iterable<[string, JournalEntry]>;
   /** Whether another command can be remembered, or the end of one that never begins (refused, or cancelled before it came): of those, as many again. */
   hasRoom(nowUnixMs: number, of?: "command" | "end"): boolean;
+  /** Whether what was valid until then may have been here and be forgotten: only by a clock that was far ahead, since it has to have expired before. */
+  mayHaveForgotten?(notAfterUnixMs: number): boolean;
   /** Seen by `get` at once, durable when it resolves. Rejects when the disk will not take it: then it is as if it had not been written. */
   write(key: string, entry: JournalEntry): Promise<void>;
   /** Remembered in any case, also by the next agent unless the disk will not take it or the power fails: for what only saves work. */
