@@ -1,9 +1,9 @@
 import { generateKeyPairSync, sign } from "node:crypto";
 import type { JobEvent } from "@homeostat/agent/control";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { ann, type FakeAgent, until } from "../../agent/src/control/control-fleet.fixture.ts";
-import { identityKey, Job, JobRequest } from "../../schemas/src/index.ts";
-import { openWorld, resultOf, startWith, undo, type World, watchedBus } from "./control-world.ts";
+import { BusError, identityKey, Job, JobRequest } from "../../schemas/src/index.ts";
+import { log, openWorld, resultOf, startWith, undo, type World, watchedBus } from "./control-world.ts";
 
 /* Agents that are who they say they are, and say what they should not. */
 
@@ -128,6 +128,25 @@ describe("an agent", () => {
     await isHeard(evil);
     while (published.at(-1) !== 2_000) await world.fleet.time.pass(250);
     expect(published.length).toBeLessThan(10);
+  });
+
+  it("whose heartbeats a bus that is down does not take has one line in the log", async () => {
+    const warned = vi.spyOn(log, "warn");
+    undo.push(async () => warned.mockRestore());
+    const { gate, openBus } = watchedBus();
+    const world = await openWorld(undefined, openBus);
+    const { control } = await startWith(world, ["h0", "h1"]);
+    gate.isHeld = ({ topic }) => {
+      if (topic === "agent.heartbeats") throw new BusError("unreachable", "the bus is away", { retryable: true });
+      return false;
+    };
+    const lost = () => control.health().turned_away.heartbeat_not_published ?? 0;
+    for (let n = 1; n <= 5; n += 1) {
+      for (const host of ["h0", "h1"])
+        agentOf(world, host).say({ type: "heartbeat", heartbeat: world.fleet.beatOf(host) });
+      while (lost() < 2 * n) await world.fleet.time.pass(250);
+    }
+    expect(warned.mock.calls.filter(([, text]) => text === "a heartbeat could not be published")).toHaveLength(1);
   });
 
   it("that tells one result many times, and another end of it, while it is on its way is counted, and the first is what counts", async () => {

@@ -16,6 +16,8 @@ export interface IntakeOptions {
 export class BatchIntake {
   readonly #options: IntakeOptions;
   readonly #busyHosts = new Set<string>();
+  /** Since it was told: of a fleet each agent's batches meet a bus that is down, again and again. */
+  #isBusDown = false;
   inFlightBytes = 0;
 
   constructor(options: IntakeOptions) {
@@ -38,11 +40,13 @@ export class BatchIntake {
     this.inFlightBytes += body.length;
     try {
       if (batches.length > 0) await publish(host, batches);
+      if (batches.length > 0) this.#isBusDown = false;
       return { status: "taken", text: "" };
     } catch (error) {
       const text = String(error).slice(0, 300);
       if (error instanceof BusError && error.code === "too_large") return { status: "refused", text };
-      log.warn({ host, error: text }, "the bus does not take batches");
+      if (!this.#isBusDown) log.warn({ host, error: text }, "the bus does not take batches");
+      this.#isBusDown = true;
       return { status: "busy", text };
     } finally {
       this.#busyHosts.delete(host);
