@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, watch } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Exchange } from "../../agent/src/host/enrol.ts";
 import type { BusMessage } from "../../schemas/src/index.ts";
 import { DAY_MS, HOUR_MS, IdentityControl, outcome, renewalOf, serialIn } from "./identity-control.ts";
@@ -73,6 +73,26 @@ describe("revocation and quarantine", () => {
     rmSync(path, { recursive: true });
     await at.enrolHost("web-2");
     expect(readFileSync(path, "utf8")).toContain('"web-1"');
+  });
+
+  test("a control that takes over writes down who is shut out a few times, and not once for each of them", async () => {
+    const token = await at.tokenFor({ uses: 60 });
+    const hosts = Array.from({ length: 60 }, (_, index) => `web-${index}`);
+    for (const host of hosts) await at.enrolHost(host, { token });
+    for (const host of hosts) await at.identities.revoke(host, "ada", "gone");
+    const dir = join(at.root, "other");
+    cpSync(join(at.root, "secrets"), dir, { recursive: true });
+    rmSync(join(dir, "barred.json"));
+    const written = new Set<string>();
+    const watching = watch(dir, (_, name) => {
+      if (name?.endsWith(".new")) written.add(name);
+    });
+    onTestFinished(() => watching.close());
+    const other = await at.control({ dir });
+    expect(other.revokedList().hosts).toHaveLength(60);
+    await vi.waitFor(() => expect(written.size).toBeGreaterThan(0));
+    expect(written.size).toBeLessThan(10);
+    expect(JSON.parse(readFileSync(join(dir, "barred.json"), "utf8"))).toHaveLength(60);
   });
 
   test("a readmitted host needs a token, and its old certificate stays without force", async () => {

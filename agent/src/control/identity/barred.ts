@@ -41,15 +41,18 @@ export class Barred {
     return isNewer ? told : known;
   }
 
-  /** After what has been written or read. Durable when it returns. @throws Error when the disk does not take it: the next one tries again. */
+  /** After what has been written or read; `keep` makes it durable. */
   remember(key: string, identity: AgentIdentity | null): void {
-    if (this.#isNews(key, identity)) {
-      this.#known.delete(key);
-      if (identity !== null) this.#known.set(key, identity);
-      const oldest = this.#known.size > BARRED_MAX ? this.#known.keys().next() : null;
-      if (oldest !== null && !oldest.done) this.#known.delete(oldest.value);
-      this.#isBehind = true;
-    }
+    if (!this.#isNews(key, identity)) return;
+    this.#known.delete(key);
+    if (identity !== null) this.#known.set(key, identity);
+    const oldest = this.#known.size > BARRED_MAX ? this.#known.keys().next() : null;
+    if (oldest !== null && !oldest.done) this.#known.delete(oldest.value);
+    this.#isBehind = true;
+  }
+
+  /** Once for all that was written or read together: each time it is the whole file. @throws Error when the disk does not take it: the next one tries again. */
+  keep(): void {
     if (!this.#isBehind) return;
     writeSecret(this.#path, JSON.stringify([...this.#known.values()]));
     this.#isBehind = false;

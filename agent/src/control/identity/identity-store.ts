@@ -89,6 +89,7 @@ export class IdentityStore {
           startOffset: this.#nextOffset,
           receive: async (messages) => {
             for (const message of messages) this.#read(message);
+            this.#keepBarred();
             if (this.#nextOffset >= endOffset) caughtUp.resolve();
           },
         };
@@ -151,6 +152,7 @@ export class IdentityStore {
       this.#written.set(key, write);
       this.#fold(key, record);
     }
+    this.#keepBarred();
   }
 
   #read(message: BusMessage): void {
@@ -205,16 +207,16 @@ export class IdentityStore {
     const now = this.#identities.get(key);
     if (now !== undefined) this.#onChange(now);
     else if (before !== undefined) this.#onChange({ ...before, state: "revoked", certificates: [] });
-    if (record?.kind !== "token") this.#remember(key, record);
+    if (record?.kind !== "token") this.#barred.remember(key, record);
   }
 
   /** What is on the bus and known here counts, also while our own disk does not take it. */
-  #remember(key: string, identity: AgentIdentity | null): void {
+  #keepBarred(): void {
     try {
-      this.#barred.remember(key, identity);
+      this.#barred.keep();
     } catch (thrown) {
       this.#ports.log.error(
-        { err: thrown, key },
+        { err: thrown },
         "who is shut out could not be written down: tried again with the next change",
       );
     }
