@@ -223,6 +223,17 @@ test("the list of what is revoked is made anew when it changes, and loses what h
   expect(at.identities.revokedList()).toEqual({ hosts: [], serials: [] });
 });
 
+test("a host that is readmitted leaves the list at once, also when it had no certificate left to be withdrawn", async () => {
+  await at.enrolHost("web-1");
+  await at.identities.revoke("web-1", "ada", "stolen");
+  at.now += 3 * DAY_MS;
+  await at.identities.readmit("web-1", "ada", "found");
+  await at.identities.revoke("web-1", "ada", "stolen again");
+  expect(at.identities.revokedList().hosts).toEqual(["web-1"]);
+  await at.identities.readmit("web-1", "ada", "found again");
+  expect(at.identities.revokedList().hosts).toEqual([]);
+});
+
 test("what is past all use is swept, and what is not stays", async () => {
   await at.enrolHost("web-1");
   await at.tokenFor({ ttl_ms: 3 * DAY_MS });

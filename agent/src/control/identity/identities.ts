@@ -149,7 +149,8 @@ class BusIdentities implements Identities {
       (key.type === "private" ? createPublicKey(key) : key).export({ type: "spki", format: "pem" }).toString(),
     );
     this.#store = new IdentityStore(ports, (identity) => {
-      if (identity.state === "revoked" || identity.withdrawn.length > 0) this.#listed = null;
+      const isListed = this.#listed?.list.hosts.includes(identity.host) === true;
+      if (isListed || identity.state === "revoked" || identity.withdrawn.length > 0) this.#listed = null;
       for (const listener of this.#listeners) listener(identity);
     });
     this.#turns = new IdentityTurns(this.#store, ports.log);
