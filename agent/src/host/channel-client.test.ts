@@ -1,6 +1,9 @@
 import { randomBytes } from "node:crypto";
+import { duplexPair } from "node:stream";
 import type { CommandResult } from "@homeostat/schemas";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Connection } from "../channel/connection.ts";
+import { FRAME, FRAME_BYTES_MAX, jsonBody } from "../channel/frame.ts";
 import { createAuthority } from "../control/identity/authority.ts";
 import { Fleet, SITE, until } from "../site/channel-fleet.fixture.ts";
 import { type Lie, lyingUplink } from "../site/lying-uplink.fixture.ts";
@@ -100,6 +103,28 @@ describe("agents whose server is lost", () => {
       code: "unreachable",
     });
   });
+});
+
+test("a server that sends an agent away again and again has one line in its log", async () => {
+  const told: string[] = [];
+  const [ofAgent, ofServer] = duplexPair();
+  const client = await fleet.client("web-1", ["a:1"], {
+    dial: async () => ofAgent,
+    log: { ...quietLog, info: (_, text) => told.push(text ?? "") },
+  });
+  const heard = Promise.withResolvers<void>();
+  const server: Connection = new Connection(ofServer, {
+    frameBytesMax: FRAME_BYTES_MAX,
+    queueBytesMax: FRAME_BYTES_MAX,
+    onFrame: () => heard.resolve(),
+    onClose: () => undefined,
+  });
+  client.start();
+  await heard.promise;
+  for (let n = 0; n < 1_000; n += 1) server.send(FRAME.goaway, jsonBody({ reason: `${n}`, retry_after_ms: 3_600_000 }));
+  server.send(FRAME.pong);
+  await until(() => client.stats().pongs === 1);
+  expect(told).toEqual(["the server sends this agent away"]);
 });
 
 describe("an agent whose certificate was renewed while it was connected", () => {

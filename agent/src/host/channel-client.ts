@@ -484,7 +484,8 @@ class Client implements ChannelClient, ConnectionOwner, Pulsed {
       return;
     }
     const { reason, retry_after_ms: retryAfterMs } = goAway.value;
-    this.#options.log.info({ server: this.#server, reason, retryAfterMs }, "the server sends this agent away");
+    if (this.#retryAfterMs === null)
+      this.#options.log.info({ server: this.#server, reason, retryAfterMs }, "the server sends this agent away");
     this.#retryAfterMs = retryAfterMs;
     this.#awayBecause = reason;
     if (this.#timer !== null) clearTimeout(this.#timer);
