@@ -36,6 +36,16 @@ back_off_s=1
 exits=0
 mkdir -p "$state/bad" "$dir/versions" || exit 73
 
+say() { printf '{"level":"info","component":"supervisor","message":"%s"}\n' "$1" >&2; }
+
+# Two would end each other's agents, and then run two on one journal and one spool. Nothing that is started here keeps the lock: it is free
+# once this process has ended, however that came. The folder itself is locked: that takes no room on a disk that is full.
+exec 9<"$state"
+if command -v flock >/dev/null 2>&1 && ! flock -n 9; then
+  say "another supervisor runs an agent in $dir already: this one ends"
+  exit 1
+fi
+
 # Where this is alone in a control group of its own (v2; a service with Delegate=yes), it goes on in one below it, and the agent with it: a
 # group with processes in it can have no others beside it that have limits, and the agent makes those for its commands.
 enter_group() {
@@ -50,8 +60,6 @@ enter_group() {
   done <"$group/cgroup.procs"
   mkdir -p "$group/homeostat-agent" && echo $$ >"$group/homeostat-agent/cgroup.procs"
 }
-
-say() { printf '{"level":"info","component":"supervisor","message":"%s"}\n' "$1" >&2; }
 
 # The one line of a file; nothing when it is not there.
 line_of() {
@@ -77,7 +85,7 @@ good_folder() {
 }
 
 nap() {
-  sleep "$1" &
+  sleep "$1" 9>&- &
   wait $!
 }
 
@@ -86,7 +94,7 @@ alive() { [ -n "$child" ] && kill -0 "$child" 2>/dev/null; }
 start() {
   rm -f "$state/healthy"
   started_at=$(date +%s)
-  "$node" "$1/bin/homeostat-agent.mjs" serve --config "$config" &
+  "$node" "$1/bin/homeostat-agent.mjs" serve --config "$config" 9>&- &
   child=$!
   printf '%s\n' "$child" >"$state/pid"
 }

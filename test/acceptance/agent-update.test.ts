@@ -186,6 +186,23 @@ describe("the supervisor", { timeout: TEST_MS_MAX }, () => {
     expect(isAlive(orphan)).toBe(false);
   });
 
+  test("does not run beside another in the same directory, and leaves the other's agent alone", async () => {
+    start();
+    await until(() => now() !== undefined);
+    const first = supervisor;
+    const { pid } = now() ?? { pid: 0 };
+    const said = join(root, "stderr");
+    const file = openSync(said, "w");
+    start(file);
+    closeSync(file);
+    const second = supervisor;
+    supervisor = first;
+    expect(await new Promise((resolve) => second?.once("exit", resolve))).toBe(1);
+    expect(readFileSync(said, "utf8")).toContain(`another supervisor runs an agent in ${dir} already`);
+    expect(ran()).toHaveLength(1);
+    expect(isAlive(pid)).toBe(true);
+  });
+
   test("ends the agent and itself when it is told to", async () => {
     start();
     await until(() => now() !== undefined);
