@@ -18,7 +18,8 @@ export interface HostOutputOptions {
 interface Written {
   readonly decoder: StringDecoder;
   rest: string;
-  bytes: number;
+  /** Of the text: bytes that are none count as what stands in their place. */
+  chars: number;
 }
 
 /** Prints what commands say on hosts, line by line. */
@@ -54,11 +55,10 @@ export class HostOutput {
   /** All that the host said, once it is known as a whole: prints what has not been printed yet. */
   ended(host: string, result: { stdout: string; stderr: string; output_truncated: boolean }): void {
     for (const stream of ["stdout", "stderr"] as const) {
-      const whole = Buffer.from(result[stream]);
-      const { bytes } = this.#of(host, stream);
-      if (bytes < whole.length && !this.#hasGap.has(host)) this.#write(host, stream, whole.subarray(bytes));
       const of = this.#of(host, stream);
-      const tail = of.rest + of.decoder.end();
+      const isCut = of.chars < result[stream].length && !this.#hasGap.has(host);
+      this.#show(host, stream, isCut ? result[stream].slice(of.chars) : of.decoder.end());
+      const tail = of.rest;
       of.rest = "";
       if (tail !== "") this.#line(host, stream, tail);
     }
@@ -70,15 +70,19 @@ export class HostOutput {
     const key = `${stream}\0${host}`;
     const known = this.#written.get(key);
     if (known !== undefined) return known;
-    const fresh = { decoder: new StringDecoder("utf8"), rest: "", bytes: 0 };
+    const fresh = { decoder: new StringDecoder("utf8"), rest: "", chars: 0 };
     this.#written.set(key, fresh);
     return fresh;
   }
 
   #write(host: string, stream: OutputStream, data: Buffer): void {
+    this.#show(host, stream, this.#of(host, stream).decoder.write(data));
+  }
+
+  #show(host: string, stream: OutputStream, text: string): void {
     const of = this.#of(host, stream);
-    of.bytes += data.length;
-    const lines = (of.rest + of.decoder.write(data)).split("\n");
+    of.chars += text.length;
+    const lines = (of.rest + text).split("\n");
     of.rest = lines.pop() ?? "";
     for (const line of lines) this.#line(host, stream, line);
     if (of.rest.length < LINE_CHARS_MAX) return;

@@ -141,6 +141,14 @@ describe("what hosts say", () => {
     output.piece({ host: "a", stream: "stdout", sequence: 1, data: base64(bytes.subarray(3)) });
     expect(lines).toEqual(["größe"]);
   });
+
+  it("is printed once also where it is no text, as of a program that knows only Latin-1", () => {
+    const { lines, output } = printed(false);
+    const bytes = Buffer.from("größe, Maß\nnächste Zeile\n", "latin1");
+    output.piece({ host: "a", stream: "stdout", sequence: 0, data: base64(bytes) });
+    output.ended("a", result(bytes.toString("utf8")));
+    expect(lines).toEqual(["gr\ufffd\ufffde, Ma\ufffd", "n\ufffdchste Zeile"]);
+  });
 });
 
 describe("tables and progress", () => {
