@@ -71,6 +71,8 @@ describe("what is asked for at the command line", () => {
     [{ timeout: "soon" }, "--timeout soon"],
     [{ timeout: "0s" }, "--timeout 0s: want more than zero"],
     [{ timeout: "2h" }, "timeout_ms"],
+    [{ on: [""], site: "berlin" }, '--on "": want HOST[,HOST…]'],
+    [{ on: [" ,"], labels: "role=web" }, '--on " ,": want HOST[,HOST…]'],
     [{ arg: ["novalue"] }, "--arg novalue: want NAME=VALUE"],
     [{ args: "[1]" }, "--args [1]: want a JSON object"],
     [{ memory: "lots" }, "--memory lots"],

@@ -27,6 +27,8 @@ export const targetsOf = ({ on, labels, site, percent, all }: TargetFlags): Targ
   const hosts = [...new Set((on ?? []).flatMap((names) => names.split(",")).map((name) => name.trim()))].filter(
     (name) => name !== "",
   );
+  // In a script it is a variable that was never set: what else is named would mean far more hosts.
+  if (on !== undefined && hosts.length === 0) throw new UsageError(`--on "${on.join()}": want HOST[,HOST…]`);
   if (all && (hosts.length > 0 || labels !== undefined || site !== undefined))
     throw new UsageError("--all is everybody: leave out --on, --labels and --site");
   if (!all && hosts.length === 0 && labels === undefined && site === undefined)
