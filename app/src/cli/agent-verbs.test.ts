@@ -223,6 +223,13 @@ describe("a person at the command line of a fleet", () => {
     await expect(run("job any --state bogus")).rejects.toThrow("--state bogus: want one of queued, ");
   });
 
+  it.each(["run ", "job ", "cancel ", "approve ", "shell ", "replay ", "enroll revoke ", "plugins wish --all "])(
+    "asks nobody about an argument that a script left empty: %s",
+    async (line) => {
+      await expect(run(line)).rejects.toMatchObject({ name: "UsageError", message: /^give exactly one / });
+    },
+  );
+
   it("tells programs everything as lines of JSON", async () => {
     const told = lines((await run("run hello --on web-2 --json")).out);
     expect(told[0]?.type).toBe("job");

@@ -26,7 +26,7 @@ export class UsageError extends Error {
 /** @throws UsageError unless there is exactly one. */
 export const one = (positionals: readonly string[], what: string): string => {
   const [value, ...rest] = positionals;
-  if (value === undefined || rest.length > 0) throw new UsageError(`give exactly one ${what}`);
+  if (value === undefined || value === "" || rest.length > 0) throw new UsageError(`give exactly one ${what}`);
   return value;
 };
 
