@@ -220,6 +220,11 @@ describe("a person at the command line of a fleet", () => {
     await expect(run("jobs --state bogus")).rejects.toMatchObject(
       wrong(`--state bogus: want one of ${JobState.options.join(", ")}`),
     );
+    const { jobs } = JSON.parse((await run("jobs --executor hello --limit 1 --json")).out);
+    await expect(run(`job ${jobs[0].job_id} --host web-9`)).rejects.toThrow(
+      `job ${jobs[0].job_id} has no host "web-9"`,
+    );
+    expect((await run(`job ${jobs[0].job_id} --state lost`)).out).toMatch(/\nno host of it is lost$/);
     await expect(run("job any --state bogus")).rejects.toThrow("--state bogus: want one of queued, ");
   });
 

@@ -106,11 +106,13 @@ const showInvocations = async (
   { values, out, err }: Pick<VerbInput, "out" | "err"> & { values: JobFlags },
 ): Promise<void> => {
   const rows: (readonly string[])[] = [];
+  let isNone = true;
   const output = new HostOutput({ hasPrefixes: false, isRaw: values.raw, out, err });
   let more = 0;
   for await (const invocation of invocationsOf(api, job.job_id)) {
     const { host, state, result, is_output_elided } = invocation;
     if ((values.host !== undefined && values.host !== host) || values.states?.has(state) === false) continue;
+    isNone = false;
     if (values.json) out(JSON.stringify({ type: "invocation", ...invocation }));
     else if (values.host !== undefined && result !== null) {
       if (is_output_elided) err("(its output is old and stands in the table of results alone)");
@@ -121,6 +123,7 @@ const showInvocations = async (
     } else more += 1;
   }
   if (rows.length > 0) out(table([["host", "state", "exit", "message"], ...rows]));
+  if (isNone && !values.json && values.states !== null) out(`no host of it is ${[...values.states].join(" or ")}`);
   if (more > 0) out(`and ${more} more: narrow it with --state or --host`);
 };
 
@@ -132,6 +135,8 @@ export const job: Verb = async ({ args, env, out, err, signal }) => {
   const states = values.state === undefined ? null : wordsIn("state", values.state, InvocationState.options);
   const api = connectTo(values, env);
   const { job: found } = await api.get(`/api/v1/jobs/${encodeURIComponent(jobId)}?limit=0`, OneJob);
+  if (values.host !== undefined && !found.hosts.includes(values.host))
+    throw new Error(`job ${jobId} has no host ${JSON.stringify(values.host)}`);
   if (values.follow || waitMs !== null)
     return followJob({ api, signal, out, err }, found, {
       isJson: values.json,
