@@ -235,6 +235,12 @@ describe("a person at the command line of a fleet", () => {
     },
   );
 
+  it("refuses to wait for longer than a timer can, which would not wait at all", async () => {
+    const tooLong = "--wait-for 30d: want at most 24d";
+    await expect(run("run hello --on web-1 --wait-for 30d")).rejects.toThrow(tooLong);
+    await expect(run("job any --wait-for 30d")).rejects.toThrow(tooLong);
+  });
+
   it("tells programs everything as lines of JSON", async () => {
     const told = lines((await run("run hello --on web-2 --json")).out);
     expect(told[0]?.type).toBe("job");

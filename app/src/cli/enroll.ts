@@ -22,7 +22,7 @@ const token: Verb = async ({ args, env, out, err }) => {
     site: values.site,
     again: values.again,
     uses: wholeNumberIn("uses", values.uses, [1, USES_MAX]),
-    expires_ms: durationIn("expires", values.expires),
+    expires_ms: durationIn("expires", values.expires, ["1m", "7d"]),
     ...(values.host !== undefined && { host: values.host }),
   };
   return refusalToExitCode(err, async () => {

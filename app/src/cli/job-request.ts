@@ -6,6 +6,7 @@ import { type TargetFlags, targetsOf, wholeNumberIn } from "./targets.ts";
 import { UsageError } from "./verb.ts";
 
 const HOSTS_MAX = 20_000;
+const MEMORY_LEAST = 4 * 2 ** 20;
 const MEMORY_UNITS: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
 
 export interface RunFlags extends TargetFlags {
@@ -23,12 +24,21 @@ export interface RunFlags extends TargetFlags {
   readonly risk?: string | undefined;
 }
 
-export const durationIn = (flag: string, text: string): number => {
+/** @throws UsageError for what is no time, or none between these. */
+export const durationIn = (flag: string, text: string, [least, most]: readonly [string, string]): number => {
   const ms = parseDurationMs(text);
   if (ms === null) throw new UsageError(`--${flag} ${text}: want a number and a unit, as 30s, 5m or 2h`);
-  if (ms === 0) throw new UsageError(`--${flag} ${text}: want more than zero`);
+  if (ms < (parseDurationMs(least) ?? 0)) throw new UsageError(`--${flag} ${text}: want at least ${least}`);
+  if (ms > (parseDurationMs(most) ?? 0)) throw new UsageError(`--${flag} ${text}: want at most ${most}`);
   return ms;
 };
+
+/** Node's timers end at once when they are to wait for longer than 2^31 ms. */
+const WAIT_MOST = "24d";
+
+/** How long to wait for a job; null: until it has ended. */
+export const waitForIn = (text: string | undefined): number | null =>
+  text === undefined ? null : durationIn("wait-for", text, ["1s", WAIT_MOST]);
 
 /** Numbers, true, false, and whatever is written as JSON; everything else is text, and so is JSON text (`--arg 'id="7"'`). */
 const readValue = (text: string): unknown => {
@@ -61,7 +71,9 @@ const argsOf = ({ arg, args }: Pick<RunFlags, "arg" | "args">): CommandArgs => {
 const bytesOf = (text: string): number => {
   const [, number = "", unit = ""] = /^(\d+)([KMG]?)i?B?$/.exec(text) ?? [];
   if (number === "") throw new UsageError(`--memory ${text}: want bytes, as 512M or 2G`);
-  return Number(number) * (MEMORY_UNITS[unit] ?? 1);
+  const bytes = Number(number) * (MEMORY_UNITS[unit] ?? 1);
+  if (bytes < MEMORY_LEAST) throw new UsageError(`--memory ${text}: want at least 4M`);
+  return bytes;
 };
 
 const limitsOf = ({ cpu, memory }: Pick<RunFlags, "cpu" | "memory">) => ({
@@ -91,8 +103,8 @@ export const jobRequestOf = (what: string, flags: RunFlags): JobRequest => {
     batch: batchOf(flags),
     limits: limitsOf(flags),
     reason: flags.reason,
-    ...(timeout !== undefined && { timeout_ms: durationIn("timeout", timeout) }),
-    ...(expires !== undefined && { expires_ms: durationIn("expires", expires) }),
+    ...(timeout !== undefined && { timeout_ms: durationIn("timeout", timeout, ["1s", "60m"]) }),
+    ...(expires !== undefined && { expires_ms: durationIn("expires", expires, ["1s", "24h"]) }),
     ...(risk !== undefined && { risk: wordIn("risk", risk, Risk.options) }),
   });
   if (parsed.success) return parsed.data;

@@ -6,7 +6,7 @@ import { wordsIn } from "./flag-values.ts";
 import { FLAGS } from "./flags.ts";
 import { followJob, invocationsOf } from "./follow-job.ts";
 import { HostOutput } from "./host-output.ts";
-import { durationIn } from "./job-request.ts";
+import { waitForIn } from "./job-request.ts";
 import { stateWord } from "./job-words.ts";
 import { refusalToExitCode } from "./run.ts";
 import { ago, style, table } from "./style.ts";
@@ -131,7 +131,7 @@ const showInvocations = async (
 export const job: Verb = async ({ args, env, out, err, signal }) => {
   const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: FLAGS.job });
   const jobId = one(positionals, "job");
-  const waitMs = values["wait-for"] === undefined ? null : durationIn("wait-for", values["wait-for"]);
+  const waitMs = waitForIn(values["wait-for"]);
   const states = values.state === undefined ? null : wordsIn("state", values.state, InvocationState.options);
   const api = connectTo(values, env);
   const { job: found } = await api.get(`/api/v1/jobs/${encodeURIComponent(jobId)}?limit=0`, OneJob);

@@ -94,7 +94,7 @@ export const replay: Verb = async ({ args, env, out, err, signal }) => {
   if (values.list) return list(connectTo(values, env), { out, json: values.json });
   const name = one(positionals, "session or file (--list tells which there are)");
   const speed = numberIn("speed", values.speed, [0.01, SPEED_MAX]);
-  const idleMaxMs = durationIn("idle-max", values["idle-max"]);
+  const idleMaxMs = durationIn("idle-max", values["idle-max"], ["1s", "24h"]);
   const { text, state } = await read(name, () => connectTo(values, env));
   const [first = "", ...lines] = text.split("\n");
   const header = Header.parse(JSON.parse(first));

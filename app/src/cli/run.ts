@@ -6,7 +6,7 @@ import { type ApiClient, connectTo } from "./client.ts";
 import { exitCodeOfRefusal } from "./exit-code.ts";
 import { FLAGS } from "./flags.ts";
 import { type FollowOptions, followJob } from "./follow-job.ts";
-import { durationIn, jobRequestOf } from "./job-request.ts";
+import { jobRequestOf, waitForIn } from "./job-request.ts";
 import { counted } from "./job-words.ts";
 import { printable } from "./terminal-text.ts";
 import { one, UsageError, type Verb, type VerbInput } from "./verb.ts";
@@ -62,7 +62,7 @@ interface WaitFlags {
 export const waitIn = (values: WaitFlags): number | null => {
   if (values.detach && (values.wait || values["wait-for"] !== undefined))
     throw new UsageError("give --detach or --wait, not both");
-  return values["wait-for"] === undefined ? null : durationIn("wait-for", values["wait-for"]);
+  return waitForIn(values["wait-for"]);
 };
 
 /** Submits, and shows the job unless it is to be left alone. Resolves with the exit code. */

@@ -9,11 +9,10 @@ import { durationIn } from "./job-request.ts";
 import { refusalToExitCode } from "./run.ts";
 import { clipboardless } from "./terminal-text.ts";
 import { type Typing, typing } from "./typing.ts";
-import { one, UsageError, type Verb, type VerbInput } from "./verb.ts";
+import { one, type Verb, type VerbInput } from "./verb.ts";
 
 const OneJob = z.object({ job: Job });
 const Invocations = z.object({ invocations: z.array(InvocationRow) });
-const FOR_MS_MAX = 3_600_000;
 /** Whoever ends the command waits no longer for the platform's word that the session is closed. */
 const CLOSE_MS_MAX = 5_000;
 const NOT_FOUND = 404;
@@ -135,8 +134,7 @@ export const shell: Verb = async (input) => {
   const { args, env, err } = input;
   const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: FLAGS.shell });
   const host = one(positionals, "host");
-  const for_ms = durationIn("for", values.for);
-  if (for_ms > FOR_MS_MAX) throw new UsageError(`--for ${values.for}: want at most 60m`);
+  const for_ms = durationIn("for", values.for, ["1s", "60m"]);
   const opened = sizeOf(process.stdout);
   const body = { host, for_ms, reason: values.reason, ...opened, term: env.TERM ?? "xterm-256color" };
   const api = connectTo(values, env);

@@ -26,7 +26,7 @@ export const simulate: Verb = async ({ args, out, err, signal }) => {
     token: tokenFile === undefined ? null : readFileSync(tokenFile, "utf8").trim(),
     dir: needed("dir", values.dir, "a folder for the identities and journals of the virtual agents"),
     hostPrefix: values.prefix,
-    heartbeatMs: durationIn("heartbeat", values.heartbeat),
+    heartbeatMs: durationIn("heartbeat", values.heartbeat, ["1s", "60m"]),
     workers: wholeNumberIn("workers", values.workers, [1, WORKERS_MAX]),
     markerDir: null,
     monotonicMs: () => performance.now(),
