@@ -14,8 +14,15 @@ let hangup: (() => void) | null = null;
 process.on("SIGINT", stop);
 process.on("SIGTERM", stop);
 process.on("SIGHUP", (signal) => (hangup === null || process.stdout.isTTY ? stop(signal) : hangup()));
-// Whoever read our output has gone (`| head`): what is under way is still brought to its end, in silence.
-for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+/** They do nothing but show, some of them without end: once nobody reads it, they are over. */
+const ONLY_SHOW: ReadonlySet<string> = new Set(["audit", "replay"]);
+const unwritten: Error[] = [];
+process.stdout.on("error", (error) => {
+  if (!("code" in error && error.code === "EPIPE")) unwritten.push(error);
+  // Whoever read our output has gone (`| head`): what is under way is still brought to its end, in silence.
+  else if (ONLY_SHOW.has(verb)) stopping.abort("SIGPIPE");
+});
+process.stderr.on("error", () => undefined);
 
 /** A usage error of ours, or an option that util.parseArgs does not know. */
 const isCalledWrongly = (error: unknown): boolean =>
@@ -41,6 +48,13 @@ try {
 } catch (error) {
   process.stderr.write(`homeostat ${verb}: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = isCalledWrongly(error) ? 2 : 1;
+}
+// A stream tells that a write has failed after the code that wrote.
+await new Promise(setImmediate);
+const [failure] = unwritten;
+if (failure !== undefined) {
+  process.stderr.write(`homeostat ${verb}: not all of its output could be written: ${failure.message}\n`);
+  process.exitCode ||= 1;
 }
 // Timers of libraries (and a library thread of the engine's child) must not keep a finished command alive.
 process.exit();

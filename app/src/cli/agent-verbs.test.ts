@@ -1,4 +1,6 @@
+import { spawn } from "node:child_process";
 import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -266,6 +268,18 @@ describe("a person at the command line of a fleet", () => {
     expect(await run("audit verify")).toMatchObject({ code: 0, out: expect.stringMatching(/^whole: \d+ records/) });
     expect((await run("audit", tokenOf("vera"))).code).toBe(EXIT.refused);
   });
+
+  it("no longer follows the audit log for a reader that has gone", async () => {
+    const bin = join(import.meta.dirname, "..", "..", "bin", "homeostat.mjs");
+    const env = { ...process.env, HOMEOSTAT_API: url, HOMEOSTAT_TOKEN: TOKEN };
+    const child = spawn(process.execPath, [bin, "audit", "--follow"], { env, stdio: ["ignore", "pipe", "inherit"] });
+    const ended = once(child, "exit");
+    await once(child.stdout, "data");
+    child.stdout.destroy();
+    // It learns that from what it has to show next.
+    await run("run hello --on web-1");
+    expect(await ended).toEqual([EXIT.stoppedEarly, null]);
+  }, 60_000);
 
   it("gives out tokens to enrol with, and takes them back", async () => {
     const made = await run("enroll token --site s1 --host db-1");
