@@ -278,6 +278,21 @@ describe("a wish", () => {
     ]);
   });
 
+  it("says which version, unless it is of what ships with the agent", async () => {
+    const { catalog } = await published();
+    const wish = (name: string, enabled: boolean) =>
+      catalog.wish({ name, version: null, targets: EVERYBODY, enabled, by: "ada" });
+    expect(await wish("demo", true)).toMatchObject({
+      refused: "invalid",
+      message: expect.stringContaining("published: 1"),
+    });
+    expect(await wish("cpuu", false)).toMatchObject({
+      refused: "invalid",
+      message: "cpuu does not ship with the agent: say which version (none is published)",
+    });
+    expect(catalog.wishes()).toEqual([]);
+  });
+
   it("goes to everybody in steps, each after the one before has fared well", async () => {
     const test = await published();
     const { catalog, clock, hosts, desired } = test;

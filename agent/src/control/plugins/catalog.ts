@@ -19,6 +19,7 @@ import {
   type TargetSelector,
 } from "@homeostat/schemas";
 import { z } from "zod";
+import { COLLECTOR_NAMES, EXECUTOR_NAMES } from "../../host/config.ts";
 import { misfits, strictSchema } from "../../host/plugins/args-schema.ts";
 import { MANIFEST_BYTES_MAX } from "../../host/plugins/unpack.ts";
 import { compareVersions } from "../../host/plugins/version-order.ts";
@@ -39,6 +40,7 @@ const DESIRED_MAX = 64;
 const CONFIG_BYTES_MAX = 4_096;
 /** The version of what ships with the agent is whatever the agent has. */
 const BUILTIN_VERSION = "0.0.0";
+const BUILTIN_NAMES: ReadonlySet<string> = new Set([...COLLECTOR_NAMES, ...EXECUTOR_NAMES]);
 
 export interface PluginCatalogOptions {
   readonly bus: Bus;
@@ -259,6 +261,11 @@ class FoldedWishes implements PluginCatalog {
       return refused("invalid", `not the name of a plugin: ${name.slice(0, 64)}`);
     if (version !== null)
       return this.#release(name, version) ?? refused("not_found", `${name} ${version} has not been published`);
+    if (!BUILTIN_NAMES.has(name)) {
+      const published = this.releases().flatMap(({ manifest }) => (manifest.name === name ? [manifest.version] : []));
+      const which = published.length === 0 ? "none is published" : `published: ${published.join(", ")}`;
+      return refused("invalid", `${name} does not ship with the agent: say which version (${which})`);
+    }
     const manifest = PluginManifest.parse({ name, version: BUILTIN_VERSION, kind: "static", run: "builtin" });
     return { manifest, sha256: "", size_bytes: 0, key_id: "", signature: "" };
   }
