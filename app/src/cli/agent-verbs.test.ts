@@ -342,6 +342,20 @@ describe("a person at the command line of a fleet", () => {
     writeFileSync(`${other}.release.json`, JSON.stringify(release));
     await expect(run(`agents update --all --release ${other}`)).rejects.toThrow("is disk-watch: want a release of");
     expect((await run("jobs --executor agent.update")).out).toBe("no jobs");
+    writeFileSync(`${other}.release.json`, "{}");
+    await expect(run(`agents update --all --release ${other}`)).rejects.toThrow(`${other}.release.json: `);
+  });
+
+  it("is told what an update of the agent would do, and nothing is published for that", async () => {
+    const path = join(dir, "agent.tar.gz");
+    const manifest = { name: "homeostat-agent", version: "9.9.9", kind: "static", run: { command: "run" } };
+    const signing = { manifest: PluginManifest.parse(manifest), sha256: "0".repeat(64), sizeBytes: 1 };
+    writeFileSync(`${path}.release.json`, JSON.stringify(signRelease(signing, keys.privateKey)));
+    writeFileSync(path, "?");
+    const { code, err } = await run(`agents update --all --release ${path} --dry-run`);
+    expect(err).toMatch(/^left out, is updated with its platform: web-\d, web-\d$/m);
+    expect(code).toBe(EXIT.nothingReached);
+    expect((await run("plugins list")).out).toBe("nothing is published");
   });
 
   it("packs, signs and publishes a plugin", async () => {

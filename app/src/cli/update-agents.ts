@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { AgentRow } from "@homeostat/analytics";
 import { type JobRequest, PluginRelease } from "@homeostat/schemas";
@@ -8,6 +7,7 @@ import { type ApiClient, connectTo } from "./client.ts";
 import { EXIT } from "./exit-code.ts";
 import { FLAGS } from "./flags.ts";
 import { jobRequestOf } from "./job-request.ts";
+import { readJsonFile } from "./json-file.ts";
 import { publishArtefact } from "./publish-artefact.ts";
 import { previewOf, refusalToExitCode, submitJob, tellPreview, waitIn } from "./run.ts";
 import { printable } from "./terminal-text.ts";
@@ -20,10 +20,13 @@ const NAMED_MAX = 5;
 
 const Catalog = z.object({ releases: z.array(PluginRelease) });
 
-const releaseOf = async (
-  api: ApiClient,
-  { version, release }: { readonly version?: string | undefined; readonly release?: string | undefined },
-): Promise<PluginRelease> => {
+interface ReleaseFlags {
+  readonly version?: string | undefined;
+  readonly release?: string | undefined;
+  readonly "dry-run": boolean;
+}
+
+const releaseOf = async (api: ApiClient, { version, release, ...values }: ReleaseFlags): Promise<PluginRelease> => {
   if ((version === undefined) === (release === undefined))
     throw new UsageError("say to which release: --version V of one that is published, or --release FILE (.tar.gz)");
   const { releases } = await api.get("/api/v1/plugins", Catalog);
@@ -35,10 +38,12 @@ const releaseOf = async (
     const others = known === "" ? "none is yet" : `published: ${known}`;
     throw new UsageError(`no ${AGENT_RELEASE_NAME} ${version} is published (${others})`);
   }
-  const named = PluginRelease.parse(JSON.parse(readFileSync(`${release}.release.json`, "utf8")));
+  const named = readJsonFile(`${release}.release.json`, PluginRelease);
   if (named.manifest.name !== AGENT_RELEASE_NAME)
     throw new UsageError(`${release} is ${named.manifest.name}: want a release of ${AGENT_RELEASE_NAME}`);
-  return ours.find(({ sha256 }) => sha256 === named.sha256) ?? publishArtefact(api, release);
+  return (
+    ours.find(({ sha256 }) => sha256 === named.sha256) ?? (values["dry-run"] ? named : publishArtefact(api, release))
+  );
 };
 
 type Why = "has it already" | "is updated with its platform" | "is offline";
