@@ -16,6 +16,7 @@ import { statusText } from "./status-verb.ts";
 const EXIT = { usage: 64, unavailable: 69, refused: 77, config: 78 } as const;
 const DEFAULT_FILE = "/etc/homeostat/agent.yaml";
 const CONFIG_BYTES_MAX = 1_048_576;
+const SERVER = /^\S+:\d{1,5}$/;
 
 const HELP = `homeostat-agent: watches this host, and does what a trusted control plane asks of it
 
@@ -62,10 +63,33 @@ export const main = async (args: readonly string[]): Promise<void> => {
     if (values.help === true || verb === undefined || verb === "help") return void process.stdout.write(HELP);
     const act = Object.hasOwn(VERBS, verb) ? VERBS[verb] : undefined;
     if (act === undefined) throw new UsageError(`there is no verb ${verb}; want ${Object.keys(VERBS).join(", ")}`);
+    checkTaken(verb, values, rest);
     await act(values, rest);
   } catch (error) {
     fail(error);
   }
+};
+
+/** What each verb takes: anything else would be passed over, as `run FILE` in place of `run --config FILE`. */
+const TAKES: Readonly<Record<string, readonly (keyof typeof OPTIONS)[]>> = {
+  enroll: ["config", "token", "server", "host", "dir"],
+  run: ["config"],
+  serve: ["config"],
+  probe: ["config"],
+  build: ["out"],
+  status: ["config", "json"],
+};
+
+/** @throws UsageError */
+const checkTaken = (verb: string, values: Flags, rest: readonly string[]): void => {
+  const takes = TAKES[verb] ?? [];
+  const stray = verb === "check" ? rest[1] : rest[0];
+  if (stray !== undefined) {
+    const meant = takes.includes("config") ? ": a configuration is named by --config FILE" : "";
+    throw new UsageError(`${verb} does not take ${JSON.stringify(stray)}${meant}`);
+  }
+  for (const flag of Object.keys(values))
+    if (!takes.some((taken) => taken === flag)) throw new UsageError(`${verb} does not take --${flag}`);
 };
 
 const parse = (args: readonly string[]) => {
@@ -168,6 +192,8 @@ const build = async (flags: Flags): Promise<void> => {
 const enroll = async (flags: Flags): Promise<void> => {
   const { token, server: servers = [] } = flags;
   if (token === undefined || servers.length === 0) throw new UsageError("enroll wants --token and --server");
+  for (const server of servers)
+    if (!SERVER.test(server)) throw new UsageError(`--server ${JSON.stringify(server)}: want HOST:PORT`);
   const { config } = await readConfig(flags.config);
   const dir = resolve(flags.dir ?? config.dir);
   const host = flags.host ?? config.agent.host;
