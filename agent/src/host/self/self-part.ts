@@ -48,6 +48,7 @@ export const createSelfPart = (options: SelfOptions): AgentPart => {
   const errors = new ErrorCount();
   let problem: string | null = null;
   let statusAtMs = Number.NEGATIVE_INFINITY;
+  let wasSealed = false;
   let isHealthyTold = false;
 
   const tellStatus = (rssBytes: number) => {
@@ -95,8 +96,10 @@ export const createSelfPart = (options: SelfOptions): AgentPart => {
         if (channel.clockSkewMs !== null) series.skew.record(channel.clockSkewMs / 1000);
         if (verdict.restart !== null) return restart(verdict.restart);
         tellHealthy();
-        if (atMs - statusAtMs < STATUS_EVERY_MS) return;
+        // Whoever has just started the agent asks whether it is connected.
+        if (atMs - statusAtMs < STATUS_EVERY_MS && channel.isSealed === wasSealed) return;
         statusAtMs = atMs;
+        wasSealed = channel.isSealed;
         tellStatus(taken.rssBytes);
       },
     },
