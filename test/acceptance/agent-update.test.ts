@@ -193,7 +193,7 @@ describe("the supervisor", { timeout: TEST_MS_MAX }, () => {
     const { pid } = now() ?? { pid: 0 };
     const said = join(root, "stderr");
     const file = openSync(said, "w");
-    start(file);
+    start({ stderr: file });
     closeSync(file);
     const second = supervisor;
     supervisor = first;
