@@ -216,4 +216,14 @@ describe("what does not fit", () => {
   ])("is refused: $name", async ({ ask, body }) => {
     expect(await send({ ask, ...(body !== undefined && { body }) }, { token: TOKEN })).toBe(400);
   });
+
+  it("is refused, and no fault of ours: a job that too many follow already", async () => {
+    const asked = platform([]);
+    const follow = () => {
+      throw new RangeError("100 follow the job j-1 already");
+    };
+    const api = apiOf({ agentPlatform: { ...asked, fleet: { ...asked.fleet, follow } } });
+    const answer = await api.inject({ url: "/api/v1/jobs/j-1/events", headers: { host: "localhost" } });
+    expect([answer.statusCode, answer.json().error.code]).toEqual([409, "refused"]);
+  });
 });

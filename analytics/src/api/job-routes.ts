@@ -98,6 +98,16 @@ const oneRoute = (api: ApiInstance, fleet: FleetPort): void => {
   );
 };
 
+/** @throws ApiError when too many follow this job already */
+const streamOf = (...asked: Parameters<typeof jobStream>): ReturnType<typeof jobStream> => {
+  try {
+    return jobStream(...asked);
+  } catch (error) {
+    if (error instanceof RangeError) throw new ApiError("refused", `${error.message}; ask for the job itself`);
+    throw error;
+  }
+};
+
 const eventsRoute = (api: ApiInstance, fleet: FleetPort, now: () => number): void => {
   let open = 0;
   api.get(
@@ -112,7 +122,7 @@ const eventsRoute = (api: ApiInstance, fleet: FleetPort, now: () => number): voi
     async ({ params: { job_id } }, reply) => {
       if (open >= STREAMS_MAX)
         throw new ApiError("refused", `${STREAMS_MAX} jobs are being followed already; ask for the job itself`);
-      const stream = jobStream(job_id, { follow: fleet.follow, job: fleet.job, now });
+      const stream = streamOf(job_id, { follow: fleet.follow, job: fleet.job, now });
       if (stream === null) throw notFound(fleet, job_id);
       open += 1;
       stream.once("close", () => {

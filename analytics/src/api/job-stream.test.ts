@@ -1,5 +1,5 @@
 import type { Job } from "@homeostat/schemas";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import type { JobHappening } from "./fleet-ports.ts";
 import { jobStream } from "./job-stream.ts";
 
@@ -56,4 +56,14 @@ test.each<{ last: JobHappening }>([
     .map((line) => JSON.parse(line).type);
   expect(types).toEqual(["job", last.type]);
   expect(isFollowed).toBe(false);
+});
+
+test("a job's stream that is refused, since too many follow the job, leaves nothing behind that goes on", () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const follow = () => {
+    throw new RangeError("100 follow the job j1 already");
+  };
+  expect(() => jobStream("j1", { job: () => ({ job, invocations: [] }), follow, now: () => 0 })).toThrow(RangeError);
+  expect(vi.getTimerCount()).toBe(0);
 });

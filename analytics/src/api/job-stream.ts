@@ -34,22 +34,23 @@ const lineWriter = (stream: Readable) => {
 
 /**
  * A job's happenings as lines of JSON: the job as it stands, what happens from then on, and its end. Null where there is no such job. What
- * happened before is not told: whoever comes late asks for the job's invocations.
+ * happened before is not told: whoever comes late asks for the job's invocations. @throws RangeError when too many follow it already
  */
 export const jobStream = (jobId: string, { follow, job, now }: JobStreamPorts): Readable | null => {
   if (job(jobId) === null) return null;
   const stream = new Readable({ encoding: "utf8", read: () => undefined });
   const write = lineWriter(stream);
-  const beating = setInterval(() => {
-    write({ type: "heartbeat", at_unix_ms: now() });
-  }, HEARTBEAT_MS);
-  beating.unref();
+  let beating: NodeJS.Timeout | undefined;
+  let isOver = false;
+  // First, for it may be refused: then nothing has begun that somebody would have to end.
   const unfollow = follow(jobId, (line) => {
     write(line);
     if (line.type !== "end" && line.type !== "left") return;
+    isOver = true;
     clearInterval(beating);
     stream.push(null);
   });
+  if (!isOver) beating = setInterval(() => write({ type: "heartbeat", at_unix_ms: now() }), HEARTBEAT_MS).unref();
   stream.once("close", () => {
     clearInterval(beating);
     unfollow();
