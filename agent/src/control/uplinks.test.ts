@@ -35,3 +35,26 @@ test("a site server that connects again and again holds a few ways to control, a
   expect(closed).toEqual([1, 2]);
   expect(fleet.control.uplinks.servers().map(({ server }) => server)).toEqual(["s2", "s1", "s1", "s1", "s1"]);
 });
+
+test.each([{ says: { site: "dc2", server: "s1" } }, { says: { site: SITE, server: "s2" } }])(
+  "a site server speaks for no other: $says",
+  async ({ says }) => {
+    const tls = await fleet.identity("control", "main");
+    const port = await fleet.control.uplinks.listen({ host: "127.0.0.1", port: 0, tls });
+    const identity = await fleet.identity("site", "s1");
+    const expected = { kind: "control", site: null } as const;
+    const { socket } = await dialTls({ server: `127.0.0.1:${port}`, identity, expected, now: Date.now });
+    const closed = Promise.withResolvers<void>();
+    const frames: number[] = [];
+    const connection = new Connection(socket, {
+      frameBytesMax: FRAME_BYTES_MAX,
+      queueBytesMax: FRAME_BYTES_MAX,
+      onFrame: (type) => frames.push(type),
+      onClose: () => closed.resolve(),
+    });
+    connection.send(FRAME.hello, jsonBody({ protocol: 1, ...says }));
+    await closed.promise;
+    expect(frames).toEqual([]);
+    expect(fleet.control.uplinks.servers()).toEqual([]);
+  },
+);

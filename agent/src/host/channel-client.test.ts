@@ -105,6 +105,16 @@ describe("agents whose server is lost", () => {
   });
 });
 
+test("a revoked certificate opens nothing by a ticket either", async () => {
+  const server = await fleet.server("s1", { ticketKeys: randomBytes(48) });
+  const client = await fleet.agent("web-1", [server.address]);
+  fleet.control.revoked.hosts.push("web-1");
+  fleet.control.uplinks.tellRevoked();
+  await until(() => server.stats().closed.revoked === 1);
+  await until(() => server.stats().refused.revoked === 1);
+  expect([client.stats().connects, server.stats().agents]).toEqual([1, 0]);
+});
+
 test("a server that sends an agent away again and again has one line in its log", async () => {
   const told: string[] = [];
   const [ofAgent, ofServer] = duplexPair();
