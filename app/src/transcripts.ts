@@ -12,7 +12,7 @@ import {
   renameSync,
   rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { StringDecoder } from "node:string_decoder";
@@ -76,7 +76,10 @@ const record = (
   const decoders = { o: new StringDecoder("utf8"), i: new StringDecoder("utf8") };
   let bytes = 0;
   const line = (value: unknown): void => {
-    bytes += writeSync(fd, `${JSON.stringify(value)}\n`);
+    const text = `${JSON.stringify(value)}\n`;
+    // All of it, or an error: a disk that is nearly full takes the beginning.
+    writeFileSync(fd, text);
+    bytes += Buffer.byteLength(text);
   };
   const event = (code: "o" | "i" | "r" | "m", text: string): void => {
     if (text !== "") line([Math.max(0, now() - opened.opened_at_unix_ms) / 1000, code, text]);

@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Log } from "@homeostat/schemas";
 import { shuffled } from "../channel/shuffled.ts";
@@ -99,13 +99,13 @@ export class VirtualIdentities {
   }
 
   #append(line: object): void {
-    writeSync(this.#fd, `${JSON.stringify(line)}\n`);
+    writeFileSync(this.#fd, `${JSON.stringify(line)}\n`);
   }
 
   #load(path: string): void {
     const text = readFileSync(path, "utf8");
     // A torn last line was never relied upon. What follows it must not be torn by it too.
-    if (text.length > 0 && !text.endsWith("\n")) writeSync(this.#fd, "\n");
+    if (text.length > 0 && !text.endsWith("\n")) writeFileSync(this.#fd, "\n");
     for (const line of text.split("\n")) this.#apply(line);
   }
 

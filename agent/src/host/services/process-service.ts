@@ -9,7 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { copyFile, truncate } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -240,7 +240,7 @@ export class SupervisedProcess implements Supervised {
     const path = this.#pidPath();
     const fd = openSync(`${path}.new`, "w", 0o600);
     try {
-      writeSync(fd, JSON.stringify(record));
+      writeFileSync(fd, JSON.stringify(record));
       fsyncSync(fd);
     } finally {
       closeSync(fd);
