@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { cpSync, mkdirSync, readFileSync, rmSync, watch } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { Exchange } from "../../agent/src/host/enrol.ts";
 import type { BusMessage } from "../../schemas/src/index.ts";
 import { DAY_MS, HOUR_MS, IdentityControl, outcome, renewalOf, serialIn } from "./identity-control.ts";
@@ -90,7 +90,7 @@ describe("revocation and quarantine", () => {
     onTestFinished(() => watching.close());
     const other = await at.control({ dir });
     expect(other.revokedList().hosts).toHaveLength(60);
-    await vi.waitFor(() => expect(written.size).toBeGreaterThan(0));
+    await expect.poll(() => written.size).toBeGreaterThan(0);
     expect(written.size).toBeLessThan(10);
     expect(JSON.parse(readFileSync(join(dir, "barred.json"), "utf8"))).toHaveLength(60);
   });

@@ -255,7 +255,7 @@ describe("command runner", () => {
     const runner = begin(executor, { journal });
     await runner.take(sign());
     await until(1);
-    await vi.waitFor(() => expect(journal.get("c1")).toMatchObject({ is_reported: true }));
+    await expect.poll(() => journal.get("c1")).toMatchObject({ is_reported: true });
     journal.tend(NOW + 10 * 365 * 86_400_000);
     expect(journal.get("c1")).toBeUndefined();
     await runner.take(sign());
