@@ -6,6 +6,7 @@ import { ClockWatch } from "./clock-watch.ts";
 import { ErrorCount } from "./error-count.ts";
 import { createGear } from "./gear.ts";
 import { SelfLimiter } from "./self-limits.ts";
+import { createSweep } from "./sweep.ts";
 
 const STATUS_EVERY_MS = 10_000;
 /** Slowed down by as much: they cost most. */
@@ -43,6 +44,7 @@ export const createSelfPart = (options: SelfOptions): AgentPart => {
   const limiter = new SelfLimiter(limits);
   const clock = new ClockWatch();
   const gear = createGear();
+  const sweep = createSweep();
   const parent = meter.parentPid();
   const series = seriesOf(surface);
   const errors = new ErrorCount();
@@ -84,6 +86,7 @@ export const createSelfPart = (options: SelfOptions): AgentPart => {
         clock.observe(nowUnixMs, atMs);
         const taken = { atMs, cpuMicros: meter.cpuMicros(), rssBytes: meter.rssBytes() };
         gear.observe(taken.cpuMicros, atMs);
+        sweep.observe(atMs);
         const verdict = limiter.observe(taken);
         if (verdict.problem !== null && problem === null) surface.log.warn({ why: verdict.problem }, "slowing down");
         problem = verdict.problem;

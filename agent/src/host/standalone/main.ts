@@ -14,9 +14,12 @@ import { connectStandalone } from "./standalone-link.ts";
 const EX_TEMPFAIL = 75;
 const STOP_MS_MAX = 12_000;
 const NS_PER_MS = 1e6;
+/** Node cuts small buffers from pieces of 64 KB, and one buffer that lives holds the whole piece. */
+const POOL_BYTES = 8_192;
 
 /** The process that stays: everything that it loads counts against its memory. */
 const main = async (): Promise<void> => {
+  Buffer.poolSize = POOL_BYTES;
   const [path] = process.argv.slice(2);
   if (path === undefined) throw new Error("want the run file");
   const { config, configFile, version } = readRunFile(path);

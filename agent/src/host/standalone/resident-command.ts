@@ -12,6 +12,8 @@ const FLAGS = [
   "--max-semi-space-size=1",
   "--v8-pool-size=1",
   "--max-old-space-size=96",
+  // Lets self/sweep.ts give back what has died old.
+  "--expose-gc",
   // Node reads its 145 authorities into memory as soon as tls is loaded, and those of NODE_EXTRA_CA_CERTS: not one of them has a say here
   // (tls-lean.ts). The first two because NODE_OPTIONS may hold their opposite, which would end the process at its start.
   "--no-use-bundled-ca",
