@@ -12,7 +12,7 @@ import { CLEAN_PATH } from "./process-group.ts";
 import { FromPty, type ToPty } from "./pty-messages.ts";
 import type { ShellConfig } from "./shell-config.ts";
 
-const PTY_CHILD = fileURLToPath(new URL("./pty-child.ts", import.meta.url));
+const ptyChild = () => fileURLToPath(new URL("./pty-child.ts", import.meta.url));
 /** What hangs up gets this long to end by itself. */
 const HANG_UP_GRACE_MS = 1_000;
 const KILL_ROUND_MS = 20;
@@ -131,7 +131,7 @@ const streamOut = (child: ChildProcess, execution: Execution): Promise<void> => 
 };
 
 const session = async (one: Session, execution: Execution): Promise<Outcome> => {
-  const child = fork(PTY_CHILD, [], {
+  const child = fork(ptyChild(), [], {
     detached: true,
     env: { PATH: CLEAN_PATH, [execution.mark.name]: execution.mark.value },
     execArgv: [],
