@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Agent, AgentConfig, createAgent, createBusLink } from "@homeostat/agent";
@@ -241,6 +242,29 @@ describe("a person at the command line of a fleet", () => {
     const tooLong = "--wait-for 30d: want at most 24d";
     await expect(run("run hello --on web-1 --wait-for 30d")).rejects.toThrow(tooLong);
     await expect(run("job any --wait-for 30d")).rejects.toThrow(tooLong);
+  });
+
+  it("does not call a job failed that it can hear no more of", async () => {
+    // As a proxy before the platform may do: it lets the job through, and not the stream.
+    const proxy = createServer(async (request, response) => {
+      const body = Buffer.concat(await request.toArray());
+      if (request.url?.endsWith("/events")) return response.writeHead(404).end("no such page");
+      const { authorization = "", "content-type": type = "" } = request.headers;
+      const { method = "GET" } = request;
+      const headers = { authorization, "content-type": type };
+      const answer = await fetch(`${url}${request.url}`, { method, headers, ...(method === "POST" && { body }) });
+      return response.writeHead(answer.status).end(await answer.text());
+    }).listen(0, "127.0.0.1");
+    await once(proxy, "listening");
+    const address = proxy.address();
+    const port = address !== null && typeof address === "object" ? address.port : 0;
+    const cut = await run(`run hello --on web-1 --json --api http://127.0.0.1:${port}`);
+    expect(cut).toMatchObject({
+      code: EXIT.lost,
+      err: expect.stringMatching(/^homeostat: no such page\n.* job \S+ --follow$/),
+    });
+    expect(lines(cut.out).at(-1)).toMatchObject({ type: "summary", exit_code: EXIT.lost });
+    proxy.close();
   });
 
   it("tells programs everything as lines of JSON", async () => {

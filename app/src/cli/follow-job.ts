@@ -70,7 +70,11 @@ const hear = (known: Known, line: JobLine, output: HostOutput, err: (line: strin
 };
 
 /** Lines of the job's stream until it ends; when the stream breaks, those of a new one. */
-async function* linesUntilEnd(api: ApiClient, jobId: string, signal: AbortSignal): AsyncGenerator<JobLine> {
+async function* linesUntilEnd(
+  api: ApiClient,
+  jobId: string,
+  { signal, err }: Pick<VerbInput, "signal" | "err">,
+): AsyncGenerator<JobLine> {
   for (let attempt = 0; ; attempt += 1) {
     try {
       for await (const line of api.lines(`/api/v1/jobs/${encodeURIComponent(jobId)}/events`, JobLine, signal)) {
@@ -81,6 +85,7 @@ async function* linesUntilEnd(api: ApiClient, jobId: string, signal: AbortSignal
     } catch (error) {
       const mayComeBack = error instanceof ApiError && (error.status === null || error.status >= 500);
       if (signal.aborted || !mayComeBack || attempt >= RECONNECTS_MAX) throw error;
+      if (attempt === 0) err(`(${error.message}; asking again for ${(RECONNECTS_MAX * RECONNECT_MS) / 1_000} s)`);
     }
     await delay(RECONNECT_MS, undefined, { signal });
   }
@@ -131,6 +136,13 @@ const summary = ({ job, states, results }: Known, exitCode: number): string => {
   return JSON.stringify({ type: "summary", job_id, state, exit_code: exitCode, invocations });
 };
 
+/** Exit code of a job of which we could hear no more: neither that it failed nor that it did not. */
+const outOfSight = (error: ApiError, jobId: string, err: VerbInput["err"]): number => {
+  err(`homeostat: ${error.message}`);
+  err(`what becomes of the job is not known here: homeostat job ${jobId} --follow`);
+  return EXIT.lost;
+};
+
 const stillGoesOn = (jobId: string): string =>
   `the job goes on: homeostat job ${jobId} --follow; to end it: homeostat cancel ${jobId}`;
 
@@ -165,18 +177,21 @@ export const followJob = async (
     err: options.isJson ? silent : say(err),
   });
   const timeIsOver = options.waitMs === null ? new AbortController().signal : AbortSignal.timeout(options.waitMs);
+  const asking = { signal: AbortSignal.any([signal, timeIsOver]), err: say(err) };
   try {
-    for await (const heard of linesUntilEnd(api, job.job_id, AbortSignal.any([signal, timeIsOver]))) {
+    for await (const heard of linesUntilEnd(api, job.job_id, asking)) {
       if (options.isJson && heard.type !== "heartbeat") out(JSON.stringify(heard));
       hear(known, heard, output, say(err));
     }
     await fillIn(api, known, output);
   } catch (error) {
     line.stop();
-    if (!signal.aborted && !timeIsOver.aborted) throw error;
-    const cut = signal.aborted ? EXIT.stoppedEarly : EXIT.timedOutWaiting;
+    const isOurEnd = signal.aborted || timeIsOver.aborted;
+    if (!isOurEnd && !(error instanceof ApiError)) throw error;
+    let cut: number = signal.aborted ? EXIT.stoppedEarly : EXIT.timedOutWaiting;
+    if (isOurEnd) err(stillGoesOn(job.job_id));
+    else if (error instanceof ApiError) cut = outOfSight(error, job.job_id, err);
     if (options.isJson) out(summary(known, cut));
-    err(stillGoesOn(job.job_id));
     return cut;
   } finally {
     line.stop();
