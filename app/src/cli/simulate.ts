@@ -14,6 +14,12 @@ const needed = (flag: string, value: string | undefined, what: string): string =
   return value;
 };
 
+const serversIn = (text: string): string[] =>
+  text.split(",").map((server) => {
+    if (!/^\S+:\d{1,5}$/.test(server)) throw new UsageError(`--servers ${text}: want HOST:PORT[,…]`);
+    return server;
+  });
+
 /** `homeostat simulate`: virtual agents, with the real protocol, until Ctrl-C. */
 export const simulate: Verb = async ({ args, out, err, signal }) => {
   const { values } = parseArgs({ args: [...args], options: FLAGS.simulate });
@@ -22,7 +28,7 @@ export const simulate: Verb = async ({ args, out, err, signal }) => {
   const tokenFile = values["token-file"];
   const simulation = await begin({
     agents: wholeNumberIn("agents", values.agents, [1, AGENTS_MAX]),
-    servers: needed("servers", values.servers, "the site servers, HOST:PORT[,…]").split(","),
+    servers: serversIn(needed("servers", values.servers, "the site servers, HOST:PORT[,…]")),
     token: tokenFile === undefined ? null : readFileSync(tokenFile, "utf8").trim(),
     dir: needed("dir", values.dir, "a folder for the identities and journals of the virtual agents"),
     hostPrefix: values.prefix,
@@ -45,7 +51,14 @@ export const simulate: Verb = async ({ args, out, err, signal }) => {
   const stopped = Promise.withResolvers<void>();
   signal.addEventListener("abort", () => stopped.resolve(), { once: true });
   if (signal.aborted) stopped.resolve();
-  await stopped.promise;
-  await simulation.stop();
+  try {
+    // One that cannot enrol ends all: fewer agents than were asked for measure something else.
+    await Promise.race([stopped.promise, simulation.ready().then(() => stopped.promise)]);
+  } catch (error) {
+    const [why = ""] = (error instanceof Error ? error.message : String(error)).split("\n", 1);
+    throw new Error(printable(why), { cause: error });
+  } finally {
+    await simulation.stop();
+  }
   return 0;
 };
