@@ -170,7 +170,15 @@ describe("a person at the command line of a fleet", () => {
       code: EXIT.refused,
       err: "homeostat: vera has not the role operator that this wants",
     });
-    expect((await run("run hello --on web-1", "a-token-of-nobody")).code).toBe(EXIT.refused);
+    expect(await run("run hello --on web-1", "a-token-of-nobody")).toMatchObject({
+      code: EXIT.refused,
+      err: expect.stringContaining("does not know this token"),
+    });
+    const empty = join(dir, "empty.token");
+    writeFileSync(empty, "\n");
+    await expect(run(`run hello --on web-1 --token-file ${empty}`)).rejects.toThrow(
+      `--token-file ${empty}: it is empty`,
+    );
   });
 
   it("sees control characters of a host, instead of their working", async () => {

@@ -13,6 +13,7 @@ export const RunFile = z.strictObject({
 });
 export type RunFile = z.infer<typeof RunFile>;
 
+const UNAUTHORIZED = 401;
 const REQUEST_TIMEOUT_MS = 15_000;
 /** A stream says something every few seconds; one that is silent for so long is broken. */
 const SILENCE_MS_MAX = 15_000;
@@ -88,7 +89,11 @@ const runningOn = (dataDir: string): string => {
 
 const tokenOf = (where: Where, env: Readonly<Record<string, string | undefined>>, isElsewhere: boolean): string => {
   const file = where["token-file"];
-  if (file !== undefined) return readFileSync(file, "utf8").trim();
+  if (file !== undefined) {
+    const token = readFileSync(file, "utf8").trim();
+    if (token === "") throw new UsageError(`--token-file ${file}: it is empty`);
+    return token;
+  }
   if (env.HOMEOSTAT_TOKEN !== undefined && env.HOMEOSTAT_TOKEN !== "") return env.HOMEOSTAT_TOKEN;
   // The token of this machine's platform is nobody else's to see.
   if (isElsewhere) return "";
@@ -117,6 +122,16 @@ async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string>
   if (rest !== "") yield rest;
 }
 
+/** In words for whoever gave the token: the API's own are of headers. */
+const unauthorized = (token: string, url: string, cause: ApiError): ApiError =>
+  new ApiError(
+    token === ""
+      ? `the platform at ${url} wants a token: --token-file FILE or HOMEOSTAT_TOKEN`
+      : `the platform at ${url} does not know this token (of --token-file, HOMEOSTAT_TOKEN or the data directory)`,
+    UNAUTHORIZED,
+    { cause, refusal: cause.refusal },
+  );
+
 /** The platform that runs on this data directory. @throws ApiError when none has written its address there. */
 export const connect = (dataDir: string): ApiClient => connectTo({ "data-dir": dataDir }, {});
 
@@ -136,7 +151,10 @@ export const connectTo = (where: Where, env: Readonly<Record<string, string | un
     } catch (cause) {
       throw new ApiError(`the platform at ${url} does not answer`, null, { cause });
     }
-    if (!response.ok) throw errorIn(await response.text(), response.status);
+    if (!response.ok) {
+      const failure = errorIn(await response.text(), response.status);
+      throw response.status === UNAUTHORIZED ? unauthorized(token, url, failure) : failure;
+    }
     return response;
   };
   const json = { "content-type": "application/json" };
