@@ -290,6 +290,7 @@ describe("a person at the command line of a fleet", () => {
     const asked = await run("run files.free --arg path=x --all --detach", tokenOf("olga"));
     expect(asked.code).toBe(0);
     expect((await run(`approve ${asked.out}`, tokenOf("olga"))).code).toBe(EXIT.refused);
+    await expect(run("approve nope", tokenOf("ada"))).rejects.toThrow('there is no run or job "nope"');
     expect((await run(`reject ${asked.out} --note no`, tokenOf("ada"))).out).toBe(`job ${asked.out} is rejected`);
     expect((await run(`job ${asked.out} --follow`)).code).toBe(EXIT.refused);
   });

@@ -1,13 +1,14 @@
 import { parseArgs } from "node:util";
 import { Incident, RemediationRun } from "@homeostat/schemas";
 import { z } from "zod";
-import { type ApiClient, connectTo } from "./client.ts";
+import { type ApiClient, ApiError, connectTo } from "./client.ts";
 import { FLAGS } from "./flags.ts";
 import { decideJob } from "./jobs.ts";
 import { refusalToExitCode } from "./run.ts";
 import { table } from "./style.ts";
 import { one, UsageError, type Verb } from "./verb.ts";
 
+const NOT_FOUND = 404;
 const Incidents = z.object({ incidents: z.array(Incident) });
 
 export const incidents: Verb = async ({ args, env, out }) => {
@@ -42,7 +43,14 @@ export const report: Verb = async ({ args, env, out }) => {
 
 const decideRun = async (api: ApiClient, runId: string, decision: object): Promise<RemediationRun> => {
   const path = `/api/v1/runs/${encodeURIComponent(runId)}/decision`;
-  return (await api.post(path, decision, z.object({ run: RemediationRun }))).run;
+  try {
+    return (await api.post(path, decision, z.object({ run: RemediationRun }))).run;
+  } catch (error) {
+    // Asked about jobs before.
+    if (error instanceof ApiError && error.status === NOT_FOUND)
+      throw new Error(`there is no run or job ${JSON.stringify(runId)}`, { cause: error });
+    throw error;
+  }
 };
 
 /** A remediation run or a job: both wait for a person, and their ids do not meet. */
