@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { JobPreview } from "@homeostat/analytics";
 import { Job, type JobRequest } from "@homeostat/schemas";
 import { z } from "zod";
+import { agentsOf } from "./all-agents.ts";
 import { type ApiClient, connectTo } from "./client.ts";
 import { exitCodeOfRefusal } from "./exit-code.ts";
 import { FLAGS } from "./flags.ts";
@@ -13,6 +14,7 @@ import { one, UsageError, type Verb, type VerbInput } from "./verb.ts";
 
 /** Hosts that a preview names. */
 const NAMED_MAX = 100;
+const OFFLINE_NAMED_MAX = 5;
 
 export const previewOf = async (api: ApiClient, request: JobRequest): Promise<JobPreview> => {
   const body = { ...request, dry_run: true };
@@ -65,6 +67,17 @@ export const waitIn = (values: WaitFlags): number | null => {
   return waitForIn(values["wait-for"]);
 };
 
+/** Whoever waits for the job is told at once whom it waits for. */
+const tellOffline = async (api: ApiClient, { hosts, request }: Job, err: VerbInput["err"]): Promise<void> => {
+  const agents = await agentsOf(api, { state: "offline", site: request.targets.site });
+  const offline = new Set(agents.map(({ host }) => host));
+  const found = hosts.filter((host) => offline.has(host));
+  if (found.length === 0) return;
+  const more = found.length > OFFLINE_NAMED_MAX ? ` and ${found.length - OFFLINE_NAMED_MAX} more` : "";
+  const named = found.slice(0, OFFLINE_NAMED_MAX).map(printable).join(", ");
+  err(`offline: ${named}${more}; who is not back within ${request.expires_ms / 1_000} s runs nothing`);
+};
+
 /** Submits, and shows the job unless it is to be left alone. Resolves with the exit code. */
 export const submitJob = async (
   input: Pick<VerbInput, "signal" | "out" | "err"> & { readonly api: ApiClient },
@@ -72,7 +85,10 @@ export const submitJob = async (
   { isDetached, ...options }: FollowOptions & { readonly isDetached: boolean },
 ): Promise<number> => {
   const { job } = await input.api.post("/api/v1/jobs", request, z.object({ job: Job }));
-  if (!isDetached) return followJob(input, job, options);
+  if (!isDetached) {
+    if (!options.isJson) await tellOffline(input.api, job, input.err);
+    return followJob(input, job, options);
+  }
   input.out(options.isJson ? JSON.stringify({ job }) : job.job_id);
   return 0;
 };
