@@ -18,6 +18,7 @@ import { type Authority, createAuthority } from "./identity/authority.ts";
 import type { Identities } from "./identity/identities.ts";
 import type { PluginCatalog } from "./plugins/catalog-types.ts";
 import { Reign } from "./reign.ts";
+import { sparingLog } from "./sparing-log.ts";
 import { WRITER_HEADER } from "./term.ts";
 import { pause, processTimers, type Timers } from "./timers.ts";
 import type {
@@ -109,9 +110,10 @@ class LeasedControl implements Control {
   #onLead = Promise.withResolvers<void>();
 
   constructor(options: ControlOptions) {
-    this.#options = options;
+    const log = sparingLog(options.log, options.now);
+    this.#options = { ...options, log };
     this.#timers = options.timers ?? processTimers;
-    const { bus, signingKey, trustedKeys = [], dataDir, now, log, newId } = options;
+    const { bus, signingKey, trustedKeys = [], dataDir, now, newId } = options;
     this.audit = new AuditLog({ bus, signingKey, trustedKeys, dir: dataDir, now, log, newId, timers: this.#timers });
   }
 
