@@ -130,7 +130,7 @@ describe("an agent", () => {
     expect(published.length).toBeLessThan(10);
   });
 
-  it("whose heartbeats a bus that is down does not take has one line in the log", async () => {
+  it("whose heartbeats a bus that is down does not take has a few lines in the log", async () => {
     const warned = vi.spyOn(log, "warn");
     undo.push(async () => warned.mockRestore());
     const { gate, openBus } = watchedBus();
@@ -141,12 +141,12 @@ describe("an agent", () => {
       return false;
     };
     const lost = () => control.health().turned_away.heartbeat_not_published ?? 0;
-    for (let n = 1; n <= 5; n += 1) {
+    for (let n = 1; n <= 15; n += 1) {
       for (const host of ["h0", "h1"])
         agentOf(world, host).say({ type: "heartbeat", heartbeat: world.fleet.beatOf(host) });
       while (lost() < 2 * n) await world.fleet.time.pass(250);
     }
-    expect(warned.mock.calls.filter(([, text]) => text === "a heartbeat could not be published")).toHaveLength(1);
+    expect(warned.mock.calls.filter(([, text]) => text === "a heartbeat could not be published")).toHaveLength(20);
   });
 
   it("that tells one result many times, and another end of it, while it is on its way is counted, and the first is what counts", async () => {

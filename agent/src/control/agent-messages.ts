@@ -32,9 +32,6 @@ export class AgentMessages {
   /** Hosts with a heartbeat on its way to the bus, and their newest since: who says many fills nobody's way there. */
   readonly #beats = new Map<string, Heartbeat | null>();
 
-  /** Since it was told: a bus that is down takes none of a whole fleet. */
-  #areBeatsLost = false;
-
   constructor(ports: AgentMessagesPorts) {
     this.#ports = ports;
   }
@@ -82,14 +79,10 @@ export class AgentMessages {
     this.#beats.set(host, null);
     beatsLane
       .push({ topic: "agent.heartbeats", key: host, value: Buffer.from(JSON.stringify(beat)), headers })
-      .then(() => {
-        this.#areBeatsLost = false;
-      })
       // The next one comes soon.
       .catch((thrown: unknown) => {
         count("heartbeat_not_published");
-        if (!this.#areBeatsLost) fail("a heartbeat could not be published", thrown);
-        this.#areBeatsLost = true;
+        fail("a heartbeat could not be published", thrown);
       })
       .then(() => {
         const next = this.#beats.get(host);

@@ -28,8 +28,6 @@ interface Session {
   /** Of the certificate that it was opened with; null before its handshake. */
   serial: string | null;
   isConfirmed: boolean;
-  /** The log holds that it says what cannot be read. */
-  isWarnedOf: boolean;
 }
 
 /** The sealed sessions of all agents: what comes in is opened and read, what goes out is sealed. At most one of each host counts. */
@@ -60,7 +58,7 @@ export class Sessions {
 
   up(raw: RawSession): void {
     this.#order += 1;
-    const session = { raw, order: this.#order, sealed: null, serial: null, isConfirmed: false, isWarnedOf: false };
+    const session = { raw, order: this.#order, sealed: null, serial: null, isConfirmed: false };
     this.#byId.set(raw.id, session);
     this.#byHost.set(raw.host, (this.#byHost.get(raw.host) ?? new Set()).add(session));
   }
@@ -172,11 +170,9 @@ export class Sessions {
       return;
     }
     this.#ports.count("malformed_message");
-    if (session.isWarnedOf) return;
-    session.isWarnedOf = true;
     this.#ports.log.warn(
       { host: raw.host, bytes: plain.length },
-      "a message of an agent cannot be read and is left out; those behind it in its session are only counted",
+      "a message of an agent cannot be read and is left out",
     );
   }
 

@@ -21,10 +21,12 @@ const digestOf = (record: AuditRecord): string => {
 const wellFormed = (text: string, charsMax: number): string => text.toWellFormed().slice(0, charsMax).toWellFormed();
 
 /** The same for all that a person said of it: reasons, notes, expressions, and what was cut of them. */
-const putRight = (details: AuditEntry["details"]): AuditEntry["details"] =>
-  JSON.parse(JSON.stringify(details), (_, value: unknown) =>
-    typeof value === "string" ? value.toWellFormed() : value,
-  ) as AuditEntry["details"];
+const putRight = <T>(value: T): T => {
+  if (typeof value === "string") return value.toWellFormed() as T;
+  if (Array.isArray(value)) return value.map(putRight) as T;
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, putRight(one)])) as T;
+};
 
 /** What comes next in a chain, to be published together. The last is signed over its digest, which holds everything else and the digest of the one before. */
 export const nextRecords = (
