@@ -157,6 +157,8 @@ const send = async (
     ...(body !== undefined && { payload: body }),
   });
   await app.close();
+  // A browser would send one along with what another site asks for.
+  expect(answer.headers["set-cookie"]).toBeUndefined();
   return answer.statusCode;
 };
 

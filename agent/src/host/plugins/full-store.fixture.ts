@@ -1,4 +1,5 @@
 /** For tests: has what is wished written down on a disk that takes only the beginning of it. Argument: the agent's directory. */
+import { PluginManifest } from "@homeostat/schemas";
 import { quietLog } from "../quiet-log.fixture.ts";
 import { PluginStore } from "./store.ts";
 
@@ -7,18 +8,7 @@ process.on("SIGXFSZ", () => undefined);
 const [, , dir = ""] = process.argv;
 const store = new PluginStore({ dir, log: quietLog });
 store.writeDesired({ revision: 1, plugins: [] });
-const manifest = {
-  name: "demo",
-  version: "1.0.0",
-  kind: "static" as const,
-  run: { command: "run.sh", args: [] },
-  collects: false,
-  collect_interval_ms: 60_000,
-  executors: [],
-  limits: { call_timeout_ms: 60_000, output_bytes_max: 65_536 },
-  health: { interval_ms: 10_000, timeout_ms: 2_000, restarts_max: 5, ready_ms: 10_000 },
-  config_schema: {},
-};
+const manifest = PluginManifest.parse({ name: "demo", version: "1.0.0", kind: "static", run: { command: "run.sh" } });
 const release = { manifest, sha256: "0".repeat(64), size_bytes: 1, key_id: "k", signature: "" };
 const plugin = { release, config: { text: "x".repeat(60_000) }, pinned: false, enabled: true, wished_at_unix_ms: 2 };
 let failure = "none";
