@@ -75,9 +75,9 @@ export const ControlConfig = z.strictObject({
 });
 export type ControlConfig = z.infer<typeof ControlConfig>;
 
-/** Executors have whatever names plugins give them: one called `constructor` must not be given what every object has. */
-export const setFor = <T>(settings: Readonly<Record<string, T>>, executor: string): T | undefined =>
-  Object.hasOwn(settings, executor) ? settings[executor] : undefined;
+/** Executors have whatever names plugins give them, and sites people: one called `constructor` must not be given what every object has. */
+export const setFor = <T>(settings: Readonly<Record<string, T>>, name: string): T | undefined =>
+  Object.hasOwn(settings, name) ? settings[name] : undefined;
 
 /** `published`: what a plugin declares counts for what is not known otherwise, so that no plugin makes a risk of the agent's own less. */
 export const riskOf = (executor: string, { risks, risk_unknown }: PolicyConfig, published: Risk | null): Risk =>

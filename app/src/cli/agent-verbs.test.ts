@@ -1,25 +1,21 @@
 import { spawn } from "node:child_process";
-import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Agent, AgentConfig, createAgent, createBusLink } from "@homeostat/agent";
-import { type Control, ControlConfig, createControl } from "@homeostat/agent/control";
-import { type Bus, JobState, type Log, PluginManifest, signRelease, topics } from "@homeostat/schemas";
+import type { Agent } from "@homeostat/agent";
+import type { Control } from "@homeostat/agent/control";
+import { JobState, PluginManifest, signRelease } from "@homeostat/schemas";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
-import { agentApi } from "../agent-api.ts";
-import { createEmbeddedBus } from "../embedded/bus/index.ts";
-import { RecordedSessions, type ShellSessionsOptions } from "../shell-sessions.ts";
-import { createTranscripts, TranscriptsConfig } from "../transcripts.ts";
+import type { RecordedSessions, ShellSessionsOptions } from "../shell-sessions.ts";
+import { type ControlApi, openControlApi } from "./control-api.fixture.ts";
 import { EXIT } from "./exit-code.ts";
-import { fleetApi, TOKEN } from "./fleet-api.fixture.ts";
+import { TOKEN } from "./fleet-api.fixture.ts";
 import { VERBS } from "./verbs.ts";
 
 const ignore = () => undefined;
-const log: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 const keys = generateKeyPairSync("ed25519");
 const USERS = [
   { name: "vera", roles: ["viewer"], token: "token-of-vera-the-viewer" },
@@ -36,8 +32,8 @@ const COMMANDS = [
   sh("slow", "echo begun; sleep 600"),
 ];
 
+let at: ControlApi;
 let dir: string;
-let bus: Bus;
 let control: Control;
 let sessions: RecordedSessions;
 
@@ -55,61 +51,28 @@ const throughASite = (control: Control): ShellSessionsOptions["control"] => ({
   resize: (...terms) => control.resize(...terms),
   audit: control.audit,
 });
-let api: ReturnType<typeof fleetApi>;
 let url: string;
 let agents: Agent[];
 
+const MEASURES_NOTHING = Object.fromEntries(
+  ["cpu", "load", "memory", "paging", "filesystem"].map((name) => [name, false]),
+);
 const startAgent = async (host: string, labels: Record<string, string>): Promise<Agent> => {
-  const agent = createAgent({
-    config: AgentConfig.parse({
-      host,
-      labels,
-      heartbeat_ms: 1000,
-      collectors: Object.fromEntries(["cpu", "load", "memory", "paging", "filesystem"].map((name) => [name, false])),
-      commands: COMMANDS,
-      shell: { enabled: true, command: ["/bin/sh", "-c", "printf 'on \\033[1mthe\\033[0m host\\n'"] },
-    }),
-    dir: join(dir, host),
-    link: createBusLink({ bus, host }),
-    trustedKeys: [keys.publicKey],
-    now: Date.now,
-    monotonicMs: () => performance.now(),
-    log,
-  });
+  const shell = { enabled: true, command: ["/bin/sh", "-c", "printf 'on \\033[1mthe\\033[0m host\\n'"] };
+  const agent = at.agent(host, { labels, collectors: MEASURES_NOTHING, commands: COMMANDS, shell });
   await agent.start();
   return agent;
 };
 
 beforeAll(async () => {
-  dir = mkdtempSync(join(tmpdir(), "homeostat-verbs-"));
-  bus = await createEmbeddedBus({ dir: join(dir, "bus"), topics: topics(), now: Date.now, log });
-  control = createControl({
-    bus,
-    config: ControlConfig.parse({}),
-    dataDir: join(dir, "control"),
-    signingKey: keys.privateKey,
-    now: Date.now,
-    log,
-    newId: randomUUID,
-  });
-  await control.start();
-  await control.leads(new AbortController().signal);
-  const config = TranscriptsConfig.parse({});
-  const transcripts = createTranscripts({ dir: join(dir, "transcripts"), config, now: Date.now });
-  const sessionBytesMax = config.session_bytes_max;
-  sessions = new RecordedSessions({ control: throughASite(control), transcripts, sessionBytesMax, now: Date.now, log });
-  api = fleetApi({ log, users: USERS, agentPlatform: agentApi(control, sessions) });
-  url = await api.listen({ host: "127.0.0.1", port: 0 });
+  at = await openControlApi({ users: USERS, sessionsOn: throughASite });
+  ({ dir, control, sessions, url } = at);
   agents = [await startAgent("web-1", { role: "web" }), await startAgent("web-2", { role: "web" })];
   await vi.waitFor(() => expect(control.agents()).toHaveLength(2), { timeout: 90_000 });
 });
 afterAll(async () => {
-  await api.close();
-  await sessions.stop();
   for (const agent of agents) await agent.stop();
-  await control.stop();
-  await bus.stop();
-  rmSync(dir, { recursive: true, force: true });
+  await at.close();
 });
 
 /** A verb, as main.ts runs it. */

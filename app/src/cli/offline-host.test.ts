@@ -1,21 +1,11 @@
-import { join } from "node:path";
-import { AgentConfig, createAgent, createBusLink } from "@homeostat/agent";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { type ControlApi, log, openControlApi } from "./control-api.fixture.ts";
+import { type ControlApi, openControlApi } from "./control-api.fixture.ts";
 import { EXIT } from "./exit-code.ts";
 
 let at: ControlApi;
 beforeAll(async () => {
   at = await openControlApi({ config: { offline_after_ms: 1_000 } });
-  const agent = createAgent({
-    config: AgentConfig.parse({ host: "web-1", heartbeat_ms: 1_000 }),
-    dir: join(at.dir, "web-1"),
-    link: createBusLink({ bus: at.bus, host: "web-1" }),
-    trustedKeys: [],
-    now: Date.now,
-    monotonicMs: () => performance.now(),
-    log,
-  });
+  const agent = at.agent("web-1");
   await agent.start();
   await vi.waitFor(() => expect(at.control.agents()).toHaveLength(1), { timeout: 90_000 });
   await agent.stop();

@@ -1,9 +1,9 @@
 import { generateKeyPairSync } from "node:crypto";
 import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { AgentConfig, createAgent, createBusLink, pluginPart } from "@homeostat/agent";
+import { pluginPart } from "@homeostat/agent";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type ControlApi, log, openControlApi } from "./control-api.fixture.ts";
+import { type ControlApi, openControlApi } from "./control-api.fixture.ts";
 import { EXIT } from "./exit-code.ts";
 
 const publisher = generateKeyPairSync("ed25519");
@@ -138,16 +138,7 @@ describe("plugins status", () => {
   it("shows what hosts tell of, and beside it what of the names that were given they do not", async () => {
     const fetch = () => Promise.reject(new Error("nothing is fetched here"));
     const plugins = pluginPart({ fetch, trustedKeys: [], version: "1.0.0" });
-    const agent = createAgent({
-      config: AgentConfig.parse({ host: "web-2", heartbeat_ms: 1_000 }),
-      dir: join(at.dir, "web-2"),
-      link: createBusLink({ bus: at.bus, host: "web-2" }),
-      trustedKeys: [],
-      now: Date.now,
-      monotonicMs: () => performance.now(),
-      log,
-      parts: (surface) => [plugins(surface)],
-    });
+    const agent = at.agent("web-2", {}, { parts: (surface) => [plugins(surface)] });
     await agent.start();
     try {
       await expect.poll(() => at.control.agents()[0]?.plugins.length).toBeGreaterThan(0);
