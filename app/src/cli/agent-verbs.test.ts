@@ -216,10 +216,10 @@ describe("a person at the command line of a fleet", () => {
   });
 
   it("does not call a job failed that it can hear no more of", async () => {
-    // As a proxy before the platform may do: it lets the job through, and not the stream.
+    // As a proxy before the platform may do: it lets the job through, and neither the stream nor who is offline.
     const proxy = createServer(async (request, response) => {
       const body = Buffer.concat(await request.toArray());
-      if (request.url?.endsWith("/events")) return response.writeHead(404).end("no such page");
+      if (/\/events$|\/agents\?/.test(request.url ?? "")) return response.writeHead(404).end("no such page");
       const { authorization = "", "content-type": type = "" } = request.headers;
       const { method = "GET" } = request;
       const headers = { authorization, "content-type": type };
@@ -235,6 +235,10 @@ describe("a person at the command line of a fleet", () => {
       err: expect.stringMatching(/^homeostat: no such page\n.* job \S+ --follow$/),
     });
     expect(lines(cut.out).at(-1)).toMatchObject({ type: "summary", exit_code: EXIT.lost });
+    expect(await run(`run hello --on web-1 --api http://127.0.0.1:${port}`)).toMatchObject({
+      code: EXIT.lost,
+      err: expect.stringMatching(/ job \S+ --follow$/),
+    });
     proxy.close();
   });
 

@@ -3,7 +3,7 @@ import { JobPreview } from "@homeostat/analytics";
 import { Job, type JobRequest } from "@homeostat/schemas";
 import { z } from "zod";
 import { agentsOf } from "./all-agents.ts";
-import { type ApiClient, connectTo } from "./client.ts";
+import { type ApiClient, ApiError, connectTo } from "./client.ts";
 import { exitCodeOfRefusal } from "./exit-code.ts";
 import { FLAGS } from "./flags.ts";
 import { type FollowOptions, followJob } from "./follow-job.ts";
@@ -86,7 +86,11 @@ export const submitJob = async (
 ): Promise<number> => {
   const { job } = await input.api.post("/api/v1/jobs", request, z.object({ job: Job }));
   if (!isDetached) {
-    if (!options.isJson) await tellOffline(input.api, job, input.err);
+    if (!options.isJson)
+      await tellOffline(input.api, job, input.err).catch((error: unknown) => {
+        // The job is under way: whoever follows it meets the same, and says where to look.
+        if (!(error instanceof ApiError)) throw error;
+      });
     return followJob(input, job, options);
   }
   input.out(options.isJson ? JSON.stringify({ job }) : job.job_id);
